@@ -1,0 +1,57 @@
+# The commands a person types are the commands CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Strict editable installs let type checkers see packages that are mapped from top-level folders.
+EDITABLE := --config-settings editable_mode=strict
+
+.PHONY: install serve test lint format bench clean
+
+## install: the runtime and the `pointsman` command, nothing more
+install: $(VENV)/.runtime
+
+## serve: start the service on the bundled model and SQLite
+serve: $(VENV)/.serving
+	$(BIN)/pointsman serve
+
+## test: everything the tests need, then the tests
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+## lint: formatting, rules and strict types
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+## format: rewrite the code as `lint` wants it
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+## bench: slow measurements, as ratios within one run
+bench: $(VENV)/.test
+	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pointsman needs Python 3.11 or newer; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+# Files come and go; a strict editable install links them one by one, so it is made again when the list changes.
+SOURCES := $(shell find classifier training serving -type d -not -name __pycache__)
+
+$(VENV)/.runtime: pyproject.toml $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e . $(EDITABLE)
+	@touch $@
+
+$(VENV)/.serving: pyproject.toml $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet -e '.[serving]' $(EDITABLE)
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/.test: pyproject.toml $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/pip install --quiet -e '.[serving,training]' --group dev $(EDITABLE)
+	@touch $@ $(VENV)/.serving $(VENV)/.runtime

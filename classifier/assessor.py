@@ -1,0 +1,88 @@
+"""A verified bundle at work: turns -> calibrated assessments with a novelty score."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .assessment import Assessment, HeadResult, Turn
+from .bundle import REFERENCE, Bundle, NoveltyScale, load_bundle
+from .calibration import apply_temperature
+from .encoder import Encoded, OnnxEncoder
+from .labels import HEADS, Head
+from .text import Text, build_text
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Assessor:
+    """Assesses turns with one bundle. Safe to share between threads."""
+
+    def __init__(self, bundle: Bundle, encoder: OnnxEncoder, reference: FloatArray) -> None:
+        self.bundle = bundle
+        self._encoder = encoder
+        self._reference = reference
+
+    @classmethod
+    def load(cls, path: Path | str | None = None, *, n_threads: int = 1) -> "Assessor":
+        """Verify and load a bundle; see `load_bundle` for what is refused."""
+        bundle = load_bundle(path)
+        reference = np.load(bundle.file(REFERENCE), allow_pickle=False).astype(np.float32)
+        return cls(bundle, OnnxEncoder.load(bundle, n_threads=n_threads), reference)
+
+    @property
+    def version(self) -> str:
+        return self.bundle.manifest.version
+
+    def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
+        """Assess turns in one batch.
+
+        Raises
+        ------
+        InferenceError
+            The runtime failed.
+        """
+        return self.assess_texts([build_text(turn) for turn in turns])
+
+    def assess_texts(self, texts: Sequence[Text]) -> list[Assessment]:
+        """Assess model inputs in one batch, in order."""
+        if not texts:
+            return []
+        encoded = self._encoder.encode(texts)
+        probabilities = self.probabilities(encoded)
+        scores = novelty(encoded.embedding, self._reference, self.bundle.manifest.novelty)
+        return [
+            Assessment(
+                **{head: HeadResult(head, tuple(probabilities[head][row].tolist())) for head in HEADS},
+                novelty=float(scores[row]),
+                model_version=self.version,
+            )
+            for row in range(len(texts))
+        ]
+
+    def probabilities(self, encoded: Encoded) -> dict[Head, npt.NDArray[np.float64]]:
+        """Apply each head's temperature to its logits."""
+        temperatures = self.bundle.manifest.temperatures
+        return {head: apply_temperature(encoded.logits[head], temperatures[head]) for head in HEADS}
+
+
+def novelty(embedding: FloatArray, reference: FloatArray, scale: NoveltyScale) -> npt.NDArray[np.float64]:
+    """Score how unlike the training data each text is.
+
+    Parameters
+    ----------
+    embedding : float array, shape (n_texts, n_dimensions)
+        Unit vectors.
+    reference : float array, shape (n_centres, n_dimensions)
+        Unit vectors, centres of the training embeddings.
+    scale : NoveltyScale
+        Cosine distances where novelty begins and where it is complete.
+
+    Returns
+    -------
+    float array, shape (n_texts,)
+        0 (ordinary) to 1 (foreign).
+    """
+    distance = 1.0 - (embedding @ reference.T).max(axis=1)  # (n_texts,)
+    return np.clip((distance - scale.near) / max(scale.far - scale.near, 1e-9), 0.0, 1.0).astype(np.float64)

@@ -1,0 +1,435 @@
+"""A request in, a decision out: read, recall or classify, weigh, remember.
+
+A request is decided once. Its retries get the same decision, its tool loop the same model, both without inference. A
+classifier that fails costs the safe default, never an exception.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Final, Protocol, Self, TypeGuard
+
+from .assessment import Assessment, Decision, Kind, Turn
+from .catalog import Catalog
+from .identity import hash_parts
+from .policy import Choice, Policy, choose, choose_background, choose_default, keep, policy_names
+from .request import parse_body, read_digest, read_request
+from .session import MemorySessions, SessionState, SessionStore
+
+DEFAULT_CATALOG: Final = "anthropic-dashscope"
+DEFAULT_POLICY: Final = "balanced"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request to decide, under the limits of its caller.
+
+    `key` is the request's and the limits': the same request under other limits is another question.
+    """
+
+    turn: Turn
+    key: str
+    models: frozenset[str] | None
+    policy: Policy
+    notes: tuple[str, ...]
+    started: float
+    latency_ms: dict[str, float] = field(default_factory=dict)
+
+
+#: What a store is asked to do: from the state there is to the state to keep and the decision.
+_Make = Callable[[SessionState | None], tuple[SessionState, Decision]]
+
+
+class Assessor(Protocol):
+    """Says what a turn is; `pointsman.classifier.assessor.Assessor` is the real one."""
+
+    @property
+    def version(self) -> str:
+        """Version of the model behind it."""
+
+    def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
+        """Assess turns in one batch, in order."""
+
+
+class Router:
+    """Decides which model takes a turn. Safe to share between threads.
+
+    Parameters
+    ----------
+    assessor : Assessor
+        Says what a turn is.
+    catalog, policy
+        What to choose from and how; `policy.check(catalog)` is called here.
+    sessions : SessionStore, optional
+        Where sessions are kept; in memory when left out.
+    clock : callable, optional
+        Seconds; wall time, since a store may be shared between machines.
+    on_failure : callable, optional
+        Called with the exception whenever the assessor fails; `n_failures` counts them in any case.
+
+    Raises
+    ------
+    ConfigError
+        The policy names a model or role the catalogue lacks.
+    """
+
+    def __init__(
+        self,
+        assessor: Assessor,
+        catalog: Catalog,
+        policy: Policy,
+        sessions: SessionStore | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> None:
+        policy.check(catalog)
+        self.catalog = catalog
+        self.policy = policy
+        self.sessions: SessionStore = MemorySessions() if sessions is None else sessions
+        self.n_failures = 0
+        self.on_failure = on_failure
+        self._assessor = assessor
+        self._clock = clock
+        self._presets: dict[str, Policy] = {}
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Path | str | None = None,
+        *,
+        catalog: Path | str | None = None,
+        policy: Path | str | None = None,
+        sessions: SessionStore | None = None,
+        n_threads: int = 1,
+    ) -> Self:
+        """Load what ships, or what is named instead.
+
+        Parameters
+        ----------
+        bundle : path, optional
+            Folder of a bundle.
+        catalog : path or str, optional
+            Catalogue file or profile name; `anthropic-dashscope` when left out.
+        policy : path or str, optional
+            Policy file or preset; `balanced` when left out.
+        sessions : SessionStore, optional
+            Where sessions are kept; in memory when left out.
+        n_threads : int
+            Threads of one inference.
+
+        Raises
+        ------
+        ConfigError
+            Catalogue or policy is wrong; the message names file, line and field.
+        BundleError
+            The bundle is missing, altered, or of a newer format.
+        """
+        # Configuration first: it is checked in milliseconds. The import is late, so that reading needs no ONNX.
+        chosen = Catalog.load(catalog or DEFAULT_CATALOG)
+        rule = Policy.load(policy or DEFAULT_POLICY)
+        rule.check(chosen)
+        from .assessor import Assessor as BundledAssessor
+
+        path = None if bundle is None else Path(bundle)
+        return cls(BundledAssessor.load(path, n_threads=n_threads), chosen, rule, sessions)
+
+    @property
+    def model_version(self) -> str:
+        """Version of the classifier's model."""
+        return self._assessor.version
+
+    def read(
+        self,
+        body: object,
+        headers: Mapping[str, str] | None = None,
+        *,
+        path: str | None = None,
+        session_id: str | None = None,
+    ) -> Turn:
+        """Reduce a request body, or a digest `{"prompt": ...}` of one, to a turn; never raises.
+
+        Parameters
+        ----------
+        body : bytes, str or mapping
+            As received, or already parsed.
+        headers, path, session_id
+            As for `read_request`.
+        """
+        if isinstance(body, bytes | bytearray | str) and _may_be_digest(body):
+            # Parsed here, it need not be parsed again; what is no JSON is left to the reader, which says so.
+            parsed, reason = parse_body(body)
+            body = body if reason else parsed
+        if isinstance(body, Mapping) and "prompt" in body and "messages" not in body and "input" not in body:
+            return read_digest(body, headers, session_id=session_id)
+        return read_request(body, headers, path=path, session_id=session_id)
+
+    def decide(
+        self,
+        body: object,
+        headers: Mapping[str, str] | None = None,
+        *,
+        path: str | None = None,
+        session_id: str | None = None,
+        models: Collection[str] | None = None,
+        policy: str | Policy | None = None,
+    ) -> Decision:
+        """Decide a request; never raises on what a client sends.
+
+        Parameters
+        ----------
+        body, headers, path, session_id
+            As for `read`.
+        models : collection of str, optional
+            Only these may be taken.
+        policy : str or Policy, optional
+            A preset's name, or a policy that fits the catalogue, in place of the router's own.
+
+        Returns
+        -------
+        Decision
+            The same one for a request sent again.
+        """
+        started = perf_counter()
+        turn = self.read(body, headers, path=path, session_id=session_id)
+        question = self._question(turn, models, policy, started)
+        question.latency_ms["read"] = _ms_since(started)
+        return self._decide(question)
+
+    def decide_turn(
+        self, turn: Turn, *, models: Collection[str] | None = None, policy: str | Policy | None = None
+    ) -> Decision:
+        """Decide a turn that was read before: recalled where possible, else classified and weighed."""
+        return self._decide(self._question(turn, models, policy))
+
+    def recall(
+        self, turn: Turn, *, models: Collection[str] | None = None, policy: str | Policy | None = None
+    ) -> Decision | None:
+        """Answer without inference, or return None when the turn has to be classified.
+
+        Retries get the decision they had; further requests of a turn under way its model; background calls their own
+        model; requests without a person's text the safe default.
+        """
+        return self._recall(self._question(turn, models, policy))
+
+    def settle(
+        self,
+        turn: Turn,
+        assessment: Assessment,
+        *,
+        models: Collection[str] | None = None,
+        policy: str | Policy | None = None,
+    ) -> Decision:
+        """Finish a decision whose turn was assessed elsewhere, in a batch for instance, and remember it."""
+        return self._settle(self._question(turn, models, policy), assessment)
+
+    def classify(self, turns: Sequence[Turn]) -> list[Assessment]:
+        """Assess turns without choosing anything.
+
+        Raises
+        ------
+        InferenceError
+            The runtime failed.
+        """
+        return self._assessor.assess(turns)
+
+    def _decide(self, question: _Question) -> Decision:
+        recalled = self._recall(question)
+        if recalled is not None:
+            return recalled
+        before = perf_counter()
+        try:
+            (assessment,) = self._assessor.assess([question.turn])
+        except Exception as error:  # whatever it was, the request behind this one still has to go somewhere
+            question.latency_ms["classify"] = _ms_since(before)
+            return self._failed(question, error)
+        question.latency_ms["classify"] = _ms_since(before)
+        return self._settle(question, assessment)
+
+    def _recall(self, question: _Question) -> Decision | None:
+        turn = question.turn
+        state = self._state(turn.next_state_key)
+        known = state.recall(question.key) if state is not None else None
+        if known is not None:
+            return known
+        if turn.kind is Kind.BACKGROUND:
+            return self._background(question)
+        if _is_under_way(state, turn):
+            return self._keep(question, self._going_on(question, state))
+        if turn.prompt:
+            return None
+        before = self._state(turn.state_key)
+        if turn.kind is Kind.TOOL_LOOP and _has_model(before):
+            # The client folded its prompt into a summary, and its turn goes on.
+            return self._keep(question, self._going_on(question, before))
+        return self._default(question, turn.reason or "No person's text was found in this request.")
+
+    def _background(self, question: _Question) -> Decision:
+        choice = choose_background(question.turn, self.catalog, question.policy, models=question.models)
+        # The session learns nothing from it but the answer itself.
+        return self._keep(question, lambda state: (state or SessionState(), self._decision(question, choice)))
+
+    def _settle(self, question: _Question, assessment: Assessment) -> Decision:
+        turn, policy = question.turn, question.policy
+        before = self._before(turn)
+        parent_key = _parent_key(turn)
+        parent = self._state(parent_key)
+
+        def make(state: SessionState | None) -> tuple[SessionState, Decision]:
+            if _is_under_way(state, turn):
+                return self._go_on(question, state)  # another request of this turn was faster
+            base, now = before(state), self._clock()
+            choice = choose(
+                turn, assessment, base, self.catalog, policy, models=question.models, parent=parent, now=now
+            )
+            decision = self._decision(question, choice, assessment)
+            begun = (base or SessionState(parent=parent_key or None)).began(
+                turn, decision, policy.stage(assessment), now
+            )
+            return replace(begun, recent=state.recent if state else ()), decision
+
+        return self._keep(question, make)
+
+    def _going_on(self, question: _Question, state: SessionState) -> _Make:
+        def make(now: SessionState | None) -> tuple[SessionState, Decision]:
+            if now is None or now.turn_key == state.turn_key:
+                return self._go_on(question, now or state)
+            # The person went on to another turn meanwhile: this one still ends on the model it began with.
+            return now, self._go_on(question, state)[1]
+
+        return make
+
+    def _go_on(self, question: _Question, state: SessionState) -> tuple[SessionState, Decision]:
+        choice = keep(question.turn, state, self.catalog, question.policy, models=question.models)
+        decision = self._decision(question, choice, state.assessment)
+        return state.went_on(question.turn, decision, self._clock()), decision
+
+    def _failed(self, question: _Question, error: Exception) -> Decision:
+        self.n_failures += 1
+        if self.on_failure is not None:
+            self.on_failure(error)
+        return self._default(question, f"The classifier failed ({type(error).__name__}): the safe default.")
+
+    def _default(self, question: _Question, reason: str) -> Decision:
+        turn = question.turn
+        choice = choose_default(turn, self.catalog, question.policy, reason, models=question.models)
+        before = self._before(turn)
+
+        def make(state: SessionState | None) -> tuple[SessionState, Decision]:
+            decision = self._decision(question, choice)
+            base = before(state) or SessionState()
+            if turn.prompt or turn.n_images or turn.n_documents:
+                # A turn all the same: its tool loop must find the model that began it.
+                base = base.began(turn, decision, "follow", self._clock())
+            return replace(base, recent=state.recent if state else ()), decision
+
+        return self._keep(question, make)
+
+    def _before(self, turn: Turn) -> Callable[[SessionState | None], SessionState | None]:
+        """Return what tells the session's state before a turn from the state found under its next key."""
+        if turn.state_key == turn.next_state_key:
+            return lambda state: state
+        found = self._state(turn.state_key)
+        return lambda _: found
+
+    def _keep(self, question: _Question, make: _Make) -> Decision:
+        """Make a decision and remember it, unless the same request was answered meanwhile."""
+        key = question.turn.next_state_key
+        if not key:
+            return make(None)[1]
+
+        def change(state: SessionState | None) -> tuple[SessionState, Decision]:
+            known = state.recall(question.key) if state is not None else None
+            if state is not None and known is not None:
+                return state, known
+            changed, decision = make(state)
+            return changed.remember(question.key, decision), decision
+
+        return self.sessions.update(key, change)
+
+    def _state(self, key: str) -> SessionState | None:
+        return self.sessions.get(key) if key else None
+
+    def _question(
+        self,
+        turn: Turn,
+        models: Collection[str] | None,
+        policy: str | Policy | None,
+        started: float | None = None,
+    ) -> _Question:
+        rule, notes = self._named_policy(policy)
+        allowed = None if models is None else frozenset(models)
+        key = turn.request_key
+        if key and (allowed is not None or rule is not self.policy):
+            key = hash_parts(key, rule.version, *sorted(allowed or ()), allowed is None)
+        return _Question(turn, key, allowed, rule, notes, perf_counter() if started is None else started)
+
+    def _named_policy(self, policy: str | Policy | None) -> tuple[Policy, tuple[str, ...]]:
+        if policy is None:
+            return self.policy, ()
+        if isinstance(policy, str):
+            # Names come from clients: presets only, never a path.
+            if policy not in self._presets:
+                if policy not in policy_names():
+                    return self.policy, ("The named policy is no preset of this service and was ignored.",)
+                self._presets[policy] = Policy.load(policy)
+            policy = self._presets[policy]
+        policy.check(self.catalog)
+        return policy, ()
+
+    def _decision(self, question: _Question, choice: Choice, assessment: Assessment | None = None) -> Decision:
+        turn = question.turn
+        total_ms = _ms_since(question.started)
+        decide_ms = max(0.0, total_ms - sum(question.latency_ms.values()))
+        return Decision(
+            model=choice.model,
+            provider=choice.provider,
+            fallbacks=choice.fallbacks,
+            decision_id=_decision_id(turn, question.key),
+            kind=turn.kind,
+            assessment=assessment,
+            context_tokens=turn.context_tokens,
+            expected_cost=choice.expected_cost,
+            reasons=(*choice.reasons, *question.notes),
+            sticky=choice.sticky,
+            model_version=self.model_version,
+            policy_version=question.policy.version,
+            session_id=turn.session_id,
+            agent_id=turn.agent_id,
+            turn_key=turn.key,
+            latency_ms={**question.latency_ms, "decide": decide_ms, "total": total_ms},
+        )
+
+
+def _is_under_way(state: SessionState | None, turn: Turn) -> TypeGuard[SessionState]:
+    return _has_model(state) and state.turn_key == turn.key != ""
+
+
+def _has_model(state: SessionState | None) -> TypeGuard[SessionState]:
+    return state is not None and state.model is not None
+
+
+def _parent_key(turn: Turn) -> str:
+    """Return the key of the session a subagent works for; empty for everyone else."""
+    own = turn.session_id is None or turn.state_key in ("", turn.session_id)
+    return "" if own else str(turn.session_id)
+
+
+def _decision_id(turn: Turn, key: str) -> str:
+    """Name a decision: by its request where the client names its session, so that a restart changes nothing."""
+    if turn.session_id is None or not key or not turn.state_key:
+        return uuid.uuid4().hex
+    return hash_parts("decision", turn.state_key, turn.agent_id or "", key)
+
+
+def _may_be_digest(body: bytes | bytearray | str) -> bool:
+    return '"prompt"' in body if isinstance(body, str) else b'"prompt"' in body
+
+
+def _ms_since(started: float) -> float:
+    return (perf_counter() - started) * 1000

@@ -1,0 +1,69 @@
+"""A tiny real encoder and a handful of labelled turns, so that the whole training story runs in seconds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training tests need the training extra: pip install -e '.[training]'")
+
+WORDS = (
+    "fix the bug in parser crash null add endpoint for orders rename helper write tests readme docs deploy cluster "
+    "terraform login token password migrate table column users upgrade button colour layout yes continue still "
+    "fails error thanks explain how does cache work review my diff scaffold new project"
+)
+
+ROWS = [
+    ("fix the crash in the parser", "debugging", "medium", "file", "new"),
+    ("add endpoint for orders", "feature", "medium", "multi", "new"),
+    ("write tests for the parser", "tests", "low", "file", "new"),
+    ("migrate the users table", "migration", "high", "multi", "new"),
+    ("login token password bug", "security", "high", "multi", "new"),
+    ("explain how the cache does work", "analysis", "low", "file", "new"),
+    ("still fails error", "debugging", "medium", "file", "correct"),
+    ("yes continue", "feature", "medium", "multi", "follow"),
+    ("button colour layout", "ui", "low", "file", "new"),
+    ("upgrade the cluster terraform", "infrastructure", "high", "repo", "new"),
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory) -> Path:
+    """A two-layer BERT with random weights and a WordPiece vocabulary of its own."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("encoder")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789…:"
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters), *sorted(set(WORDS.split()))]
+    tokenizer = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.enable_padding(length=128)  # as the published MiniLM tokenizer has it; must not matter
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(tokens),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=256,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def labelled_file(tmp_path_factory) -> Path:
+    """Twelve groups of ten labelled turns."""
+    path = tmp_path_factory.mktemp("data") / "turns.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for group in range(12):
+            for number, (prompt, category, risk, scope, turn) in enumerate(ROWS):
+                context = [] if turn == "new" else [{"role": "assistant", "text": "explain the parser bug"}]
+                row = {"id": f"{group}-{number}", "group": f"g{group}", "context": context, "prompt": prompt}
+                row |= {"category": category, "risk": risk, "scope": scope, "turn": turn}
+                file.write(json.dumps(row) + "\n")
+    return path

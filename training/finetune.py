@@ -1,0 +1,188 @@
+"""Fit the encoder on all four heads at once. The only torch loop of the project.
+
+The linear heads trained here only shape the embedding; the heads that ship are fitted on it afterwards
+(`heads.py`), which lets a nightly refit skip this stage.
+"""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+from transformers import AutoModel
+
+from pointsman.classifier.labels import HEADS, Head
+from pointsman.classifier.text import Text
+from pointsman.classifier.tokens import TextTokenizer
+
+from .config import FinetuneConfig
+from .datasets import Example
+
+
+class EmbeddingEncoder(nn.Module):
+    """A BERT-style encoder whose embedding is [CLS] beside the mean over the prompt's tokens."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @classmethod
+    def load(cls, folder: Path) -> "EmbeddingEncoder":
+        # Eager attention: exports and quantises to the same graph on every torch.
+        return cls(AutoModel.from_pretrained(folder, attn_implementation="eager", add_pooling_layer=False))
+
+    @property
+    def n_dimensions(self) -> int:
+        return 2 * int(self.encoder.config.hidden_size)  # type: ignore[union-attr, arg-type]
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
+    ) -> torch.Tensor:
+        states = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).last_hidden_state  # (n_texts, n_tokens, n_hidden)
+        of_prompt = (attention_mask * (1 - token_type_ids)).unsqueeze(-1).to(states.dtype)
+        mean = (states * of_prompt).sum(1) / of_prompt.sum(1).clamp(min=1.0)
+        return torch.cat([states[:, 0], mean], dim=-1)  # (n_texts, 2 * n_hidden)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch on its way through the loop."""
+
+    inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    labels: dict[Head, torch.Tensor]
+    weights: torch.Tensor
+
+
+def finetune(
+    encoder: EmbeddingEncoder,
+    examples: Sequence[Example],
+    tokenizer: TextTokenizer,
+    config: FinetuneConfig,
+    *,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> EmbeddingEncoder:
+    """Fine-tune `encoder` in place on labelled turns and return it.
+
+    Class weights are the inverse square root of class frequency: rare classes count more without drowning
+    the rest. A row counts by its reader's certainty.
+    """
+    seed_everything(config)
+    heads = nn.ModuleDict({head: nn.Linear(encoder.n_dimensions, len(labels)) for head, labels in HEADS.items()})
+    losses = _losses(examples, config)
+    optimiser = _optimiser(encoder, heads, config)
+    n_steps = config.epochs * math.ceil(len(examples) / config.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear_with_warmup(n_steps, config.warmup_share))
+    shuffler = random.Random(config.seed)  # noqa: S311  seeded on purpose
+    for epoch in range(config.epochs):
+        encoder.train()
+        total = 0.0
+        batches = _batches(examples, tokenizer, config.batch_size, shuffler)
+        for batch in tqdm(batches, desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", mininterval=5):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                embedding = encoder(*batch.inputs)
+                logits = {head: layer(embedding) for head, layer in heads.items()}
+            loss = sum(
+                ((losses[head](logits[head].float(), batch.labels[head]) * batch.weights).mean() for head in HEADS),
+                start=torch.zeros(()),
+            )
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(encoder.parameters(), config.max_gradient_norm)
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach())
+        if on_epoch is not None:
+            on_epoch(epoch + 1, {"loss": total / len(batches)})
+    return encoder.eval()
+
+
+def seed_everything(config: FinetuneConfig) -> None:
+    """Fix seeds and threads, so that a run gives the same metrics again."""
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    torch.set_num_threads(config.n_threads)
+    torch.use_deterministic_algorithms(mode=True)
+
+
+def _inputs(tokenizer: TextTokenizer, texts: Sequence[Text]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    tokens = tokenizer.encode(texts)
+    return (
+        torch.from_numpy(tokens.input_ids),
+        torch.from_numpy(tokens.attention_mask),
+        torch.from_numpy(tokens.token_type_ids),
+    )
+
+
+def _batches(examples: Sequence[Example], tokenizer: TextTokenizer, size: int, shuffler: random.Random) -> list[Batch]:
+    """Shuffle, then sort within pools of 16 batches, so that a batch holds texts of like length."""
+    order = list(examples)
+    shuffler.shuffle(order)
+    pools = [order[start : start + 16 * size] for start in range(0, len(order), 16 * size)]
+    chunks = [
+        ranked[start : start + size]
+        for ranked in (sorted(pool, key=lambda e: len(e.prompt) + 200 * len(e.context)) for pool in pools)
+        for start in range(0, len(ranked), size)
+    ]
+    shuffler.shuffle(chunks)
+    return [_batch(chunk, tokenizer) for chunk in chunks]
+
+
+def _batch(examples: Sequence[Example], tokenizer: TextTokenizer) -> Batch:
+    return Batch(
+        inputs=_inputs(tokenizer, [example.text for example in examples]),
+        labels={
+            head: torch.tensor([labels.index(example.labels[head]) for example in examples])
+            for head, labels in HEADS.items()
+        },
+        weights=torch.tensor([example.certainty for example in examples]),
+    )
+
+
+def _losses(examples: Sequence[Example], config: FinetuneConfig) -> dict[Head, nn.CrossEntropyLoss]:
+    losses: dict[Head, nn.CrossEntropyLoss] = {}
+    for head, labels in HEADS.items():
+        counts = np.array([sum(example.labels[head] == label for example in examples) for label in labels])
+        weights = 1 / np.sqrt(np.maximum(counts, 1))
+        weights *= counts.sum() / (weights * counts).sum()
+        losses[head] = nn.CrossEntropyLoss(
+            weight=torch.tensor(weights, dtype=torch.float32),
+            label_smoothing=config.label_smoothing,
+            reduction="none",
+        )
+    return losses
+
+
+def _optimiser(encoder: nn.Module, heads: nn.Module, config: FinetuneConfig) -> torch.optim.Optimizer:
+    def group(parameters: list[Any], rate: float, decay: float) -> dict[str, Any]:
+        return {"params": parameters, "lr": rate, "weight_decay": decay}
+
+    plain = [p for n, p in encoder.named_parameters() if p.ndim >= 2]
+    bare = [p for n, p in encoder.named_parameters() if p.ndim < 2]
+    rate = config.learning_rate
+    return torch.optim.AdamW(
+        [
+            group(plain, rate, config.weight_decay),
+            group(bare, rate, 0.0),
+            group(list(heads.parameters()), rate * config.head_factor, config.weight_decay),
+        ]
+    )
+
+
+def _linear_with_warmup(n_steps: int, warmup_share: float) -> Callable[[int], float]:
+    n_warmup = max(1, int(n_steps * warmup_share))
+
+    def factor(step: int) -> float:
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        return max(0.0, (n_steps - step) / max(1, n_steps - n_warmup))
+
+    return factor

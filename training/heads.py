@@ -1,0 +1,114 @@
+"""scikit-learn heads on the frozen embedding: one logistic regression per head.
+
+They are what a nightly refit replaces; merged into the ONNX graph as one matrix.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+
+from pointsman.classifier.calibration import apply_temperature
+from pointsman.classifier.labels import HEADS, Head
+
+from .config import HeadsConfig
+from .datasets import Example
+from .metrics import negative_log_likelihood
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearHead:
+    """One head as plain arrays: weights (n_labels, n_dimensions), bias (n_labels,), in label order."""
+
+    weights: npt.NDArray[np.float64]
+    bias: npt.NDArray[np.float64]
+    inverse_regularisation: float
+
+    def logits(self, embedding: FloatArray) -> npt.NDArray[np.float64]:
+        return np.asarray(embedding, dtype=np.float64) @ self.weights.T + self.bias
+
+
+def label_ids(examples: Sequence[Example], head: Head) -> npt.NDArray[np.int64]:
+    """Return the label index of each example for one head."""
+    labels = HEADS[head]
+    return np.array([labels.index(example.labels[head]) for example in examples], dtype=np.int64)
+
+
+def fit_heads(
+    embedding: FloatArray,
+    examples: Sequence[Example],
+    config: HeadsConfig,
+    *,
+    validation: tuple[FloatArray, Sequence[Example]] | None = None,
+) -> dict[Head, LinearHead]:
+    """Fit one head per task on training embeddings.
+
+    The regularisation is chosen by log likelihood on the validation rows, which must come from other groups than
+    the encoder saw: on rows the encoder was tuned on, every setting looks perfect. Without validation rows it is
+    chosen by cross-validation over groups.
+    """
+    return {head: _fit_head(head, embedding, examples, config, validation) for head in HEADS}
+
+
+def _fit_head(
+    head: Head,
+    embedding: FloatArray,
+    examples: Sequence[Example],
+    config: HeadsConfig,
+    validation: tuple[FloatArray, Sequence[Example]] | None,
+) -> LinearHead:
+    truth = label_ids(examples, head)
+    weights = np.array([example.certainty for example in examples])
+    scores = {
+        c: _held_out_loss(head, (embedding, truth, weights), c, config, validation, examples)
+        for c in config.inverse_regularisation
+    }
+    best = min(scores, key=lambda c: scores[c])
+    return _fit(head, (embedding, truth, weights), best, config)
+
+
+Rows = tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+def _held_out_loss(
+    head: Head,
+    rows: Rows,
+    inverse_regularisation: float,
+    config: HeadsConfig,
+    validation: tuple[FloatArray, Sequence[Example]] | None,
+    examples: Sequence[Example],
+) -> float:
+    if validation is not None:
+        fitted = _fit(head, rows, inverse_regularisation, config)
+        return _loss(fitted, validation[0], label_ids(validation[1], head))
+    losses = []
+    groups = [example.group for example in examples]
+    n_folds = min(5, len(set(groups)))
+    for train, held_out in GroupKFold(n_folds).split(rows[0], rows[1], groups):
+        fitted = _fit(head, (rows[0][train], rows[1][train], rows[2][train]), inverse_regularisation, config)
+        losses.append(_loss(fitted, rows[0][held_out], rows[1][held_out]))
+    return float(np.mean(losses))
+
+
+def _loss(head: LinearHead, embedding: FloatArray, truth: npt.NDArray[np.int64]) -> float:
+    """Return the log loss at the best temperature: confidence is calibrated later, only order counts here."""
+    logits = head.logits(embedding)
+    return min(negative_log_likelihood(truth, apply_temperature(logits, t)) for t in np.geomspace(0.5, 4, 13))
+
+
+def _fit(head: Head, rows: Rows, inverse_regularisation: float, config: HeadsConfig) -> LinearHead:
+    embedding, truth, weights = rows
+    model = LogisticRegression(C=inverse_regularisation, max_iter=500, random_state=config.seed)
+    model.fit(embedding, truth, sample_weight=weights)
+    n_labels, n_dimensions = len(HEADS[head]), embedding.shape[1]
+    # A label that training rows lack gets a bias that keeps it improbable, not a crash.
+    coefficients = np.zeros((n_labels, n_dimensions))
+    bias = np.full(n_labels, float(model.intercept_.min()) - 5.0)
+    coefficients[model.classes_] = model.coef_
+    bias[model.classes_] = model.intercept_
+    return LinearHead(coefficients, bias, inverse_regularisation)

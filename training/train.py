@@ -1,0 +1,219 @@
+"""The story of a model: read, split, fine-tune, fit heads, calibrate, export, prove, measure, write the bundle."""
+
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from pointsman.classifier import bundle as bundles
+from pointsman.classifier.assessor import Assessor
+from pointsman.classifier.bundle import Bundle, Encoder, Manifest
+from pointsman.classifier.encoder import OnnxEncoder
+from pointsman.classifier.errors import BundleError
+from pointsman.classifier.labels import HEADS, Head
+from pointsman.classifier.tokens import TextTokenizer, TokenBatch
+
+from . import export
+from .calibrate import fit_temperature, novelty_scale, reference_set
+from .config import TrainConfig
+from .datasets import Example, digest_of, read_examples, split_by_group
+from .encoder_source import WEIGHTS, encoder_folder
+from .evaluate import Report, evaluate, to_json
+from .finetune import EmbeddingEncoder, finetune
+from .heads import LinearHead, fit_heads, label_ids
+from .model_card import model_card
+
+logger = logging.getLogger(__name__)
+
+#: fp32 ONNX must give torch's numbers; int8 may only differ where two labels are close.
+MAX_FP32_DIFFERENCE: Final = 1e-4
+MIN_INT8_AGREEMENT: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The rows of one run, by what they are for."""
+
+    train: Sequence[Example]
+    calibration: Sequence[Example]
+    evaluation: Sequence[Example]
+
+
+def train(config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundle, Report | None]:
+    """Train a bundle from labelled turns and write it to `config.output`.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        Every setting and seed.
+    evaluation : path, optional
+        Labelled turns for the final measurement; never trained or calibrated on. Its groups are taken out of
+        the training data if they occur there.
+
+    Raises
+    ------
+    InputError
+        The data or the encoder cannot be read.
+    BundleError
+        The exported graph does not say what the Python pipeline says.
+    """
+    started = time.monotonic()
+    folder = encoder_folder(config.encoder)
+    data = _read(config, evaluation)
+    logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
+    tokenizer = TextTokenizer.load(folder / bundles.TOKENIZER, config.budget)
+    encoder = finetune(
+        EmbeddingEncoder.load(folder),
+        data.train,
+        tokenizer,
+        config.finetune,
+        on_epoch=lambda epoch, figures: logger.info("epoch %d: %s", epoch, figures),
+    )
+    bundle = write_bundle(encoder, tokenizer, data, config)
+    report = evaluate(Assessor.load(bundle.path), data.evaluation) if data.evaluation else None
+    return finish(bundle, report, config, minutes=(time.monotonic() - started) / 60), report
+
+
+def _read(config: TrainConfig, evaluation: Path | None) -> Data:
+    held_out = read_examples([evaluation]) if evaluation is not None else []
+    groups = {example.group for example in held_out}
+    rows = [example for example in read_examples(config.data) if example.group not in groups]
+    fit, calibration = split_by_group(rows, config.calibration_share)
+    return Data(fit, calibration, held_out)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What is fitted on the frozen encoder."""
+
+    heads: dict[Head, LinearHead]
+    temperatures: dict[Head, float]
+    reference: npt.NDArray[np.float32]
+    novelty: bundles.NoveltyScale
+
+
+def fit_on_embeddings(
+    of_train: npt.NDArray[np.float32], of_calibration: npt.NDArray[np.float32], data: Data, config: TrainConfig
+) -> Fitted:
+    """Fit heads, temperatures and the novelty reference on unit embeddings."""
+    rows, held_out = export.head_input(of_train), export.head_input(of_calibration)
+    heads = fit_heads(rows, data.train, config.heads, validation=(held_out, data.calibration))
+    temperatures = {
+        head: fit_temperature(heads[head].logits(held_out), label_ids(data.calibration, head)) for head in HEADS
+    }
+    logger.info("temperatures %s", temperatures)
+    reference = reference_set(of_train, config.novelty)
+    return Fitted(heads, temperatures, reference, novelty_scale(of_calibration, reference))
+
+
+def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data, config: TrainConfig) -> Bundle:
+    """Export, quantise, fit on the quantised embeddings, prove parity, and write the bundle's files."""
+    output = config.output
+    output.mkdir(parents=True, exist_ok=True)
+    int8, fp32 = output / bundles.MODEL, output.with_name(output.name + ".fp32.onnx")
+    export.export_fp32(encoder, fp32)
+    export.quantise(fp32, int8)
+    export.set_heads(int8, export.no_heads(encoder.n_dimensions))
+    runtime = OnnxEncoder.open(int8, tokenizer, n_threads=config.finetune.n_threads)
+    fitted = fit_on_embeddings(embed(runtime, data.train), embed(runtime, data.calibration), data, config)
+    for graph in (fp32, int8):
+        export.set_heads(graph, fitted.heads)
+    sample = [example.text for example in data.calibration[:256]]
+    batches = [tokenizer.encode(sample[start : start + 16]) for start in range(0, len(sample), 16)]
+    from_torch = [export.torch_outputs(encoder, fitted.heads, tokens) for tokens in batches]
+    agreement = prove_parity(from_torch, fp32, int8, batches)
+    fp32.unlink()
+    folder = encoder_folder(config.encoder)
+    shutil.copyfile(folder / bundles.TOKENIZER, output / bundles.TOKENIZER)
+    np.save(output / bundles.REFERENCE, fitted.reference.astype(np.float16), allow_pickle=False)
+    (output / bundles.CARD).write_text(f"# Model card: {config.version}\n", encoding="utf-8")
+    manifest = Manifest(
+        version=config.version,
+        digests={name: bundles.sha256_of(output / name) for name in bundles.FILES},
+        temperatures=fitted.temperatures,
+        budget=config.budget,
+        encoder=Encoder(config.encoder.name, config.encoder.licence, bundles.sha256_of(folder / WEIGHTS)),
+        novelty=fitted.novelty,
+        opset=export.OPSET,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        training_data={
+            "digests": {path.name: digest_of(path) for path in config.data},
+            "rows": {"train": len(data.train), "calibration": len(data.calibration)},
+            "config": config.to_json(),
+        },
+        metrics={
+            "parity": agreement,
+            "inverse_regularisation": {head: fitted.heads[head].inverse_regularisation for head in HEADS},
+        },
+    )
+    bundles.write_manifest(output, manifest)
+    return bundles.load_bundle(output)
+
+
+def embed(runtime: OnnxEncoder, examples: Sequence[Example], *, size: int = 16) -> npt.NDArray[np.float32]:
+    """Embed examples with a graph, in order; unit vectors of shape (n_examples, n_dimensions)."""
+    texts = [example.text for example in examples]
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i].prompt) + sum(map(len, texts[i].context)))
+    rows: dict[int, npt.NDArray[np.float32]] = {}
+    for start in tqdm(range(0, len(order), size), desc="embed", unit="batch", mininterval=5):
+        chosen = order[start : start + size]
+        rows.update(zip(chosen, runtime.encode([texts[i] for i in chosen]).embedding, strict=True))
+    return np.stack([rows[i] for i in range(len(texts))])
+
+
+def prove_parity(
+    from_torch: list[export.Outputs], fp32: Path, int8: Path, batches: list[TokenBatch]
+) -> dict[str, float | dict[Head, float]]:
+    """Compare torch with fp32 ONNX, and fp32 with int8, and refuse an export that strays.
+
+    Raises
+    ------
+    BundleError
+        A difference is larger than allowed.
+    """
+    from_fp32 = export.onnx_outputs(fp32, batches)
+    exact = export.parity(from_torch, from_fp32)
+    coarse = export.parity(from_fp32, export.onnx_outputs(int8, batches))
+    if exact.max_logit_difference > MAX_FP32_DIFFERENCE:
+        difference = exact.max_logit_difference
+        msg = f"fp32 ONNX differs from torch by {difference:.2e}; at most {MAX_FP32_DIFFERENCE} is allowed."
+        raise BundleError(msg)
+    worst = min(coarse.argmax_agreement.values())
+    if worst < MIN_INT8_AGREEMENT:
+        msg = (
+            f"int8 agrees with fp32 on {worst:.3f} of {coarse.n_texts} texts; at least {MIN_INT8_AGREEMENT} is needed."
+        )
+        raise BundleError(msg)
+    return {
+        "torch_to_fp32_max_difference": exact.max_logit_difference,
+        "fp32_to_int8_argmax_agreement": coarse.argmax_agreement,
+    }
+
+
+def finish(bundle: Bundle, report: Report | None, config: TrainConfig, *, minutes: float) -> Bundle:
+    """Write the card and the figures, and seal the bundle again."""
+    manifest = bundle.manifest
+    rows = manifest.training_data["rows"]
+    facts = {
+        "encoder": f"{manifest.encoder.name} ({manifest.encoder.licence}), fine-tuned",
+        "graph": f"int8 ONNX, opset {manifest.opset}",
+        "training data": ", ".join(sorted(manifest.training_data["digests"])),
+        "rows": f"{rows['train']} to train, {rows['calibration']} to calibrate, split by group",
+        "made": f"{manifest.created_at} in {minutes:.0f} minutes on {config.finetune.n_threads} CPU threads",
+        "temperatures": ", ".join(f"{head} {value:.2f}" for head, value in manifest.temperatures.items()),
+        "licence": "Apache-2.0",
+    }
+    (bundle.path / bundles.CARD).write_text(model_card(config, report, facts), encoding="utf-8")
+    metrics = dict(manifest.metrics) | ({"evaluation": to_json(report)} if report is not None else {})
+    digests = {name: bundles.sha256_of(bundle.path / name) for name in bundles.FILES}
+    sealed = replace(manifest, digests=digests, metrics=metrics)
+    bundles.write_manifest(bundle.path, sealed)
+    return bundles.load_bundle(bundle.path)

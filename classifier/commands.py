@@ -1,0 +1,227 @@
+"""The `pointsman` command: finds the sub-commands of every installed package, and the ones of this package.
+
+A sub-command is a class with `help`, `add_arguments(parser)` and `run(args) -> exit status`, registered under the
+entry-point group `pointsman.commands`. Errors raised on purpose become one line on stderr and exit status 2.
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from .assessment import Assessment, Decision, Message, Turn
+from .errors import ClassifierError
+from .labels import HEADS
+
+GROUP: Final = "pointsman.commands"
+_ORDER: Final = ("serve", "decide", "classify", "evaluate", "train", "doctor")
+
+
+class Command(Protocol):
+    """What a sub-command offers."""
+
+    help: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, args: argparse.Namespace) -> int: ...
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    try:
+        return int(args.command.run(args))
+    except (ClassifierError, FileNotFoundError, IsADirectoryError) as error:
+        print(f"pointsman: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser from the registered sub-commands."""
+    parser = argparse.ArgumentParser(
+        prog="pointsman",
+        description="Decides which model should take a coding agent's turn.",
+        epilog="pointsman COMMAND --help says more of each.",
+    )
+    parser.add_argument("--version", action="version", version=f"pointsman {metadata.version('pointsman')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in _registered():
+        sub = commands.add_parser(name, help=command.help, description=command.help[:1].upper() + command.help[1:])
+        command.add_arguments(sub)
+        sub.set_defaults(command=command)
+    return parser
+
+
+def _registered() -> list[tuple[str, Command]]:
+    found = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    names = [name for name in _ORDER if name in found] + sorted(set(found) - set(_ORDER))
+    return [(name, found[name].load()()) for name in names]
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
+    parser.add_argument("--catalog", help="catalogue file or profile name (default: anthropic-dashscope)")
+    parser.add_argument("--policy", help="policy file or preset: frugal, balanced, careful (default: balanced)")
+
+
+class DecideCommand:
+    """Decide one request."""
+
+    help = "decide which model should take a request or a prompt"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("request", nargs="?", help="a prompt, a JSON file with a request body, or - for stdin")
+        parser.add_argument("--path", help="request path the body was sent to, such as /v1/messages")
+        parser.add_argument("--session", help="session id")
+        parser.add_argument("--models", help="allowed models, separated by commas")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        _add_model_arguments(parser)
+
+    def run(self, args: argparse.Namespace) -> int:
+        from .router import Router
+
+        body = _request_body(args.request)
+        router = Router.load(args.bundle, catalog=args.catalog, policy=args.policy)
+        models = [name.strip() for name in args.models.split(",")] if args.models else None
+        decision = router.decide(body, path=args.path, session_id=args.session, models=models)
+        print(json.dumps(_decision_json(decision), indent=2) if args.json else _decision_text(decision))
+        return 0
+
+
+def _request_body(request: str | None) -> bytes | dict[str, str]:
+    """Return a body from a file or stdin, or a prompt as a digest."""
+    if request in (None, "-"):
+        raw = sys.stdin.buffer.read()
+        return raw if raw.lstrip()[:1] == b"{" else {"prompt": raw.decode("utf-8", "replace")}
+    path = Path(str(request))
+    if _is_file(path):
+        return path.read_bytes()
+    if path.suffix == ".json":
+        msg = f"no such file: {path}; expected a JSON request body, or a prompt."
+        raise FileNotFoundError(msg)
+    return {"prompt": str(request)}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a prompt can be too long or too odd for a path
+        return False
+
+
+def _head_json(assessment: Assessment | None, head: str) -> dict[str, Any] | None:
+    if assessment is None:
+        return None
+    result = getattr(assessment, head)
+    probabilities = {label: round(p, 4) for label, p in zip(result.labels, result.probabilities, strict=True)}
+    return {"label": result.label, "probability": round(result.probability, 4), "probabilities": probabilities}
+
+
+def _decision_json(decision: Decision) -> dict[str, Any]:
+    return {
+        "model": decision.model,
+        "provider": decision.provider,
+        "fallbacks": list(decision.fallbacks),
+        "decision_id": decision.decision_id,
+        "kind": decision.kind.value,
+        **{head: _head_json(decision.assessment, head) for head in HEADS},
+        "novelty": decision.assessment.novelty if decision.assessment else None,
+        "context_tokens": decision.context_tokens,
+        "expected_cost": [
+            {"model": c.model, "total": c.total, "tokens": c.tokens, "switch": c.switch, "failure": c.failure}
+            for c in decision.expected_cost
+        ],
+        "reasons": list(decision.reasons),
+        "sticky": decision.sticky,
+        "model_version": decision.model_version,
+        "policy_version": decision.policy_version,
+        "latency_ms": round(decision.latency_ms.get("total", 0.0), 3),
+    }
+
+
+def _decision_text(decision: Decision) -> str:
+    lines = [f"{decision.model}  ({decision.provider})"]
+    if decision.assessment is not None:
+        results = (getattr(decision.assessment, head) for head in HEADS)
+        lines.append("  " + "  ".join(f"{r.head} {r.label} {r.probability:.2f}" for r in results))
+    lines += [f"  {reason}" for reason in decision.reasons]
+    lines += [f"  expected cost of {c.model}: {c.total:.4f} USD" for c in decision.expected_cost[:4]]
+    return "\n".join(lines)
+
+
+class ClassifyCommand:
+    """Classify prompts without choosing a model."""
+
+    help = "print category, risk, scope and turn of prompts"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("prompts", nargs="*", help="prompts; without any, one prompt is read from stdin")
+        parser.add_argument(
+            "--context", action="append", default=[], metavar="ROLE:TEXT", help="an earlier message; may be repeated"
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
+
+    def run(self, args: argparse.Namespace) -> int:
+        from .assessor import Assessor
+
+        context = tuple(_message(item) for item in args.context)
+        turns = [Turn(prompt=prompt, context=context) for prompt in args.prompts or [sys.stdin.read()]]
+        for turn, assessment in zip(turns, Assessor.load(args.bundle).assess(turns), strict=True):
+            if args.json:
+                heads = {head: _head_json(assessment, head) for head in HEADS}
+                print(json.dumps({**heads, "novelty": round(assessment.novelty, 4)}))
+            else:
+                results = (getattr(assessment, head) for head in HEADS)
+                shown = "  ".join(f"{r.head} {r.label} {r.probability:.2f}" for r in results)
+                print(f"{turn.prompt[:60]!r}: {shown}  novelty {assessment.novelty:.2f}")
+        return 0
+
+
+def _message(item: str) -> Message:
+    role, separator, text = item.partition(":")
+    if not separator or role not in {"user", "assistant"}:
+        msg = f"--context {item[:20]!r}: expected user:TEXT or assistant:TEXT."
+        raise ClassifierError(msg)
+    return Message(role, text)
+
+
+class DoctorCommand:
+    """Check the installation."""
+
+    help = "check the installation: bundle, catalogue, policy, one decision, optional parts"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        _add_model_arguments(parser)
+
+    def run(self, args: argparse.Namespace) -> int:
+        from .router import Router
+
+        print(f"pointsman {metadata.version('pointsman')} on Python {platform.python_version()}")
+        started = time.perf_counter()
+        router = Router.load(args.bundle, catalog=args.catalog, policy=args.policy)
+        print(f"ok    bundle {router.model_version}, verified and loaded in {time.perf_counter() - started:.2f} s")
+        print(f"ok    catalogue with {len(router.catalog.models)} models, policy {router.policy.version}")
+        decision = router.decide({"prompt": "Say hello"})
+        print(f"ok    a decision in {decision.latency_ms['total']:.1f} ms: {decision.model}")
+        for extra, module in (("serving", "fastapi"), ("training", "torch")):
+            print(f"{_installed(module):<5} pointsman[{extra}]")
+        return 0
+
+
+def _installed(module: str) -> str:
+    try:
+        metadata.version(module)
+    except metadata.PackageNotFoundError:
+        return "none"
+    return "ok"

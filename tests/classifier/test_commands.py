@@ -1,0 +1,105 @@
+"""The command line as a person uses it: readable answers, one-line errors, exit status 2."""
+
+import io
+import json
+
+import pytest
+
+from pointsman.classifier.commands import build_parser, main
+
+
+@pytest.fixture
+def tiny(tiny_bundle):
+    return ["--bundle", str(tiny_bundle)]
+
+
+def run(capsys, *argv):
+    status = main([str(arg) for arg in argv])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("serve", "decide", "classify", "evaluate", "train", "doctor"))
+
+
+@pytest.mark.parametrize("command", ["serve", "decide", "classify", "evaluate", "train", "doctor"])
+def test_each_command_explains_itself(capsys, command):
+    with pytest.raises(SystemExit, match="0"):
+        build_parser().parse_args([command, "--help"])
+    assert f"pointsman {command}" in capsys.readouterr().out
+
+
+def test_decide_takes_a_prompt(capsys, tiny):
+    status, out, _ = run(capsys, "decide", "fix the crash in the parser", *tiny)
+    assert status == 0
+    assert "category" in out
+    assert "expected cost" in out
+
+
+def test_decide_takes_a_request_file(capsys, tiny, tmp_path):
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "write tests for the parser"}]}
+    path = tmp_path / "body.json"
+    path.write_text(json.dumps(body))
+    status, out, _ = run(capsys, "decide", path, "--json", *tiny)
+    answer = json.loads(out)
+    assert status == 0
+    assert next(iter(answer)) == "model"
+    assert answer["kind"] == "task"
+    assert answer["category"]["probabilities"].keys() >= {"tests", "debugging"}
+
+
+def test_decide_takes_stdin(capsys, tiny, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"prompt": "explain how the cache does work"}')))
+    status, out, _ = run(capsys, "decide", "-", "--json", *tiny)
+    assert status == 0
+    assert json.loads(out)["risk"]["label"] in {"low", "medium", "high"}
+
+
+def test_decide_keeps_to_the_models_named(capsys, tiny):
+    _, out, _ = run(capsys, "decide", "fix it", "--models", "claude-opus-5-5", "--json", *tiny)
+    assert json.loads(out)["model"] == "claude-opus-5-5"
+
+
+def test_decide_on_a_missing_file_says_so(capsys, tiny):
+    status, _, err = run(capsys, "decide", "no-such-body.json", *tiny)
+    assert status == 2
+    assert "no such file: no-such-body.json" in err
+
+
+def test_classify_reads_context(capsys, tiny):
+    status, out, _ = run(capsys, "classify", "yes continue", "--context", "assistant:add endpoint", "--json", *tiny)
+    assert status == 0
+    assert set(json.loads(out)) == {"category", "risk", "scope", "turn", "novelty"}
+
+
+def test_classify_refuses_an_unknown_role(capsys, tiny):
+    status, _, err = run(capsys, "classify", "yes", "--context", "tool:output", *tiny)
+    assert status == 2
+    assert "expected user:TEXT or assistant:TEXT" in err
+
+
+def test_doctor_decides_once(capsys, tiny):
+    status, out, _ = run(capsys, "doctor", *tiny)
+    assert status == 0
+    assert "bundle tiny-1, verified" in out
+    assert "a decision in" in out
+
+
+def test_missing_bundle_is_one_line_on_stderr(capsys, tmp_path):
+    status, out, err = run(capsys, "doctor", "--bundle", tmp_path)
+    assert status == 2
+    assert "no bundle at" in err
+    assert "Traceback" not in out + err
+
+
+def test_wrong_policy_is_one_line_on_stderr(capsys, tiny, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("loss_usd: lots\n")
+    status, _, err = run(capsys, "decide", "fix it", "--policy", policy, *tiny)
+    assert status == 2
+    assert "policy.yaml:1" in err
+    assert "loss_usd" in err

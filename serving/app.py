@@ -1,0 +1,79 @@
+"""`create_app(settings)`: puts the parts together, starts them in order and stops them in reverse."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from pointsman.classifier.router import Router
+
+from .deciding import Decider
+from .edge import Edge
+from .errors import install_errors
+from .live_model import LiveModel, open_router, served_digest
+from .migrations import migrate
+from .recorder import Recorder
+from .routes import classification, decisions, feedback, health
+from .services import Services
+from .settings import Settings
+from .store import Store
+from .telemetry import Telemetry
+
+
+def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
+    """Return the service. Nothing is opened before the app starts; a start that fails says why."""
+    telemetry = Telemetry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        opened = router if router is not None else await run_in_threadpool(open_router, settings)
+        services = await run_in_threadpool(_assemble, settings, opened, telemetry)
+        app.state.services = services
+        services.recorder.start()
+        warming = services.model.start()
+        try:
+            yield
+        finally:
+            warming.cancel()
+            services.model.stop()
+            await run_in_threadpool(services.recorder.stop, settings.flush_timeout_s)
+            services.store.close()
+
+    app = FastAPI(
+        title="Pointsman",
+        version=version("pointsman"),
+        description="Decides which model should take a coding agent's turn.",
+        lifespan=lifespan,
+        # Served by routes/health.py: nothing loaded from other hosts.
+        docs_url=None,
+        openapi_url=None,
+        redoc_url=None,
+    )
+    install_errors(app)
+    for resource in (decisions, classification, feedback, health):
+        app.include_router(resource.router)
+    app.add_middleware(Edge, telemetry=telemetry)
+    return app
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the record store and bring it to this code's revision, or raise `StoreUnavailableError`."""
+    store = Store(settings.database_url)
+    migrate(store.engine)
+    return store
+
+
+def _assemble(settings: Settings, router: Router, telemetry: Telemetry) -> Services:
+    store = open_store(settings)
+    model = LiveModel(router, telemetry, bundle_digest=served_digest(settings, router))
+    recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records)
+    return Services(
+        settings=settings,
+        model=model,
+        decider=Decider(model, recorder, telemetry, settings),
+        store=store,
+        recorder=recorder,
+        telemetry=telemetry,
+    )

@@ -1,0 +1,168 @@
+"""From a question to an answer that always comes: recalled, inferred, or the safe default with its cause.
+
+Recalled answers are given on the event loop. An inference has a bounded queue and a deadline. The same request
+asked twice at once is inferred once, so both get one decision.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Final, Literal
+
+from pointsman.classifier.assessment import Decision, Turn
+from pointsman.classifier.records import DecisionRecord, utc_now
+
+from .errors import OverloadedError, PayloadTooLargeError
+from .live_model import LiveModel
+from .logs import log_failure
+from .questions import Delivery, Question, read_question
+from .recorder import Recorder
+from .settings import Settings
+from .telemetry import SAFE_DEFAULTS, Telemetry
+
+logger = logging.getLogger(__name__)
+
+Source = Literal["recalled", "inferred", "safe_default"]
+
+_BUSY: Final = "The service has too many requests in wait, so the safe default was taken."
+_LATE: Final = "The classifier did not answer in time, so the safe default was taken."
+_FAILED: Final = "The classifier failed on this request, so the safe default was taken."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A decision and where it came from."""
+
+    decision: Decision
+    source: Source
+
+
+class Decider:
+    """Answers questions with the live model, records and counts each answer."""
+
+    def __init__(self, model: LiveModel, recorder: Recorder, telemetry: Telemetry, settings: Settings) -> None:
+        self._model, self._recorder, self._telemetry, self._settings = model, recorder, telemetry, settings
+        self._running: dict[tuple[object, ...], asyncio.Future[Decision]] = {}
+
+    async def answer(self, delivery: Delivery) -> Answer:
+        """Decide one request; raises `PayloadTooLargeError` alone."""
+        started = perf_counter()
+        question = await self._read(delivery)
+        read_ms = _ms_since(started)
+        answer = self._recall(question) or await self._infer(question)
+        latency_ms = {"read": read_ms} | _own_parts(answer) | {"total": _ms_since(started)}
+        decision = replace(answer.decision, latency_ms=latency_ms, reasons=answer.decision.reasons + question.notes)
+        self._note(question, decision, answer.source)
+        return Answer(decision, answer.source)
+
+    async def _read(self, delivery: Delivery) -> Question:
+        def read() -> Question:
+            return read_question(self._model.router, delivery, limit_bytes=self._settings.max_body_bytes)
+
+        # A packed body is as large as it likes.
+        is_large = len(delivery.body) > self._settings.worker_read_bytes or "content-encoding" in delivery.headers
+        try:
+            return await self._model.read(read) if is_large else read()
+        except PayloadTooLargeError:
+            raise
+        except Exception as exc:
+            log_failure(exc)
+            return Question(Turn(prompt="", reason=_FAILED))
+
+    def _recall(self, question: Question) -> Answer | None:
+        turn = question.turn
+        try:
+            decision = self._model.router.recall(turn, models=question.models, policy=question.policy)
+        except Exception as exc:
+            log_failure(exc)
+            return self._default(question, _FAILED, cause="recall_failed")
+        if decision is None:
+            return None
+        if turn.prompt or turn.reason is None or decision.sticky:
+            return Answer(decision, "recalled")
+        self._telemetry.observe(SAFE_DEFAULTS, cause="unreadable")
+        return Answer(decision, "safe_default")
+
+    async def _infer(self, question: Question) -> Answer:
+        started = perf_counter()
+        try:
+            # shield: others may wait for the same inference.
+            decision = await asyncio.wait_for(asyncio.shield(self._shared(question)), self._settings.decide_timeout_s)
+        except OverloadedError:
+            return self._default(question, _BUSY, cause="overloaded")
+        except TimeoutError:
+            return self._default(question, _LATE, cause="timeout")
+        except Exception as exc:
+            log_failure(exc)
+            return self._default(question, _FAILED, cause="inference_failed")
+        if decision.assessment is None:
+            # The router met the failure first, and told `LiveModel`.
+            return Answer(decision, "safe_default")
+        parts = decision.latency_ms
+        queue_ms = max(0.0, _ms_since(started) - parts.get("classify", 0.0) - parts.get("decide", 0.0))
+        return Answer(replace(decision, latency_ms=parts | {"queue": queue_ms}), "inferred")
+
+    def _shared(self, question: Question) -> "asyncio.Future[Decision]":
+        """Start the inference, or join the one that the same request started."""
+        turn = question.turn
+        key = (turn.next_state_key, turn.request_key, question.models, question.policy)
+        if key in self._running:
+            return self._running[key]
+
+        def decide() -> Decision:
+            return self._model.router.decide_turn(turn, models=question.models, policy=question.policy)
+
+        running = self._model.infer(decide, max_waiting=self._settings.max_queued_decisions)
+        if turn.next_state_key and turn.request_key:
+            self._running[key] = running
+            running.add_done_callback(lambda _: self._running.pop(key, None))
+        return running
+
+    def _default(self, question: Question, reason: str, *, cause: str) -> Answer:
+        self._telemetry.observe(SAFE_DEFAULTS, cause=cause)
+        logger.warning("safe default given", extra={"cause": cause})
+        turn = replace(question.turn, reason=reason)
+        try:
+            decision = self._model.safe.decide_turn(turn, models=question.models, policy=question.policy)
+        except Exception as exc:
+            # The sessions themselves fail: without keys nobody asks them.
+            log_failure(exc)
+            keyless = replace(turn, key="", request_key="", state_key="", next_state_key="")
+            decision = self._model.safe.decide_turn(keyless, models=question.models)
+        return Answer(replace(decision, reasons=(reason, *decision.reasons)), "safe_default")
+
+    def _note(self, question: Question, decision: Decision, source: Source) -> None:
+        self._telemetry.observe_decision(decision, source)
+        record = DecisionRecord.of(
+            question.turn, decision, created_at=utc_now(), allowed=question.models, policy=question.policy
+        )
+        self._recorder.submit(record.with_text(question.turn) if self._settings.store_text else record)
+        _log(decision, source)
+
+
+def _own_parts(answer: Answer) -> dict[str, float]:
+    """Return the router's parts when it worked for this answer; a recalled decision carries those of its first time."""
+    if answer.source != "inferred":
+        return {}
+    return {part: ms for part, ms in answer.decision.latency_ms.items() if part not in {"read", "total"}}
+
+
+def _log(decision: Decision, source: Source) -> None:
+    assessment = decision.assessment
+    logger.info(
+        "decided",
+        extra={
+            "decision_id": decision.decision_id,
+            "kind": decision.kind.value,
+            "model": decision.model,
+            "category": assessment.category.label if assessment else None,
+            "risk": assessment.risk.label if assessment else None,
+            "source": source,
+            "latency_ms": round(decision.latency_ms["total"], 2),
+        },
+    )
+
+
+def _ms_since(started: float) -> float:
+    return (perf_counter() - started) * 1000

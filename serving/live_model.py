@@ -1,0 +1,142 @@
+"""The model that serves: loaded once, warmed up, run in one thread of its own.
+
+The event loop never runs the graph. One inference at a time uses the threads it was given; what waits is
+bounded, and beyond the bound callers are refused at once (`OverloadedError`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from pointsman.classifier.assessment import Assessment, Turn
+from pointsman.classifier.bundle import load_bundle
+from pointsman.classifier.errors import BundleError
+from pointsman.classifier.router import Router
+
+from .errors import NotReadyError, OverloadedError
+from .logs import log_failure
+from .settings import Settings
+from .telemetry import INFERENCES_WAITING, SAFE_DEFAULTS, Telemetry
+
+logger = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
+
+
+def open_router(settings: Settings) -> Router:
+    """Load and verify what the settings name.
+
+    Raises
+    ------
+    ClassifierError
+        Bundle, catalogue or policy cannot be used; the message says where and what to do.
+    """
+    return Router.load(settings.bundle, catalog=settings.catalog, policy=settings.policy, n_threads=settings.n_threads)
+
+
+def served_digest(settings: Settings, router: Router) -> str | None:
+    """Return the digest of the bundle that the router serves; None when it serves something else."""
+    try:
+        bundle = load_bundle(settings.bundle)
+    except BundleError:
+        return None
+    return bundle.digest if bundle.manifest.version == router.model_version else None
+
+
+class NotAskedError(Exception):
+    """The classifier was not asked; the router names this in its reason for the safe default."""
+
+
+class _NoAssessor:
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
+        raise NotAskedError
+
+
+class LiveModel:
+    """One router with its threads, its queue and its state of readiness."""
+
+    def __init__(self, router: Router, telemetry: Telemetry, *, bundle_digest: str | None = None) -> None:
+        self.router = router
+        self._bundle_digest = bundle_digest
+        router.on_failure = self._note_failure
+        # Shares the sessions and never classifies: what it decides is the safe default, remembered like any decision,
+        # so that the retry and the tool loop of a turn that could not be classified stay with it.
+        self.safe = Router(_NoAssessor(router.model_version), router.catalog, router.policy, router.sessions)
+        self._telemetry = telemetry
+        self._inference = ThreadPoolExecutor(1, thread_name_prefix="pointsman-inference")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="pointsman-reading")
+        self._n_waiting = 0
+        self._cold: str | None = "The model is warming up."
+
+    def start(self) -> "asyncio.Future[None]":
+        """Begin the warm-up; the service answers meanwhile, but is not ready."""
+        return asyncio.ensure_future(self._warm_up())
+
+    def require_warm(self) -> None:
+        """Raise `NotReadyError` with the reason unless one inference has gone well."""
+        if self._cold is not None:
+            raise NotReadyError(self._cold)
+
+    async def read(self, function: Callable[[], _Result]) -> _Result:
+        """Run the reading of a large body beside the event loop, never behind an inference."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, function)
+
+    def infer(self, function: Callable[[], _Result], *, max_waiting: int | None) -> "asyncio.Future[_Result]":
+        """Queue a call that runs the graph, or raise `OverloadedError` at once when so many are there already."""
+        if max_waiting is not None and self._n_waiting >= max_waiting:
+            raise OverloadedError(self._n_waiting)
+        loop = asyncio.get_running_loop()
+        self._count(+1)
+        running = self._inference.submit(function)
+        running.add_done_callback(lambda _: _call_soon(loop, self._count, -1))
+        return _kept(running)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the versions in use."""
+        router = self.router
+        return {
+            "model_version": router.model_version,
+            "bundle_digest": self._bundle_digest,
+            "policy_version": router.policy.version,
+            "catalog_version": router.catalog.version,
+        }
+
+    def stop(self) -> None:
+        """Drop what waits; a running inference ends by itself."""
+        self._inference.shutdown(wait=False, cancel_futures=True)
+        self._reading.shutdown(wait=False, cancel_futures=True)
+
+    async def _warm_up(self) -> None:
+        try:
+            await asyncio.wrap_future(self._inference.submit(self.router.classify, [Turn(prompt="warm up")]))
+        except Exception as exc:
+            # Serving goes on with safe defaults; readiness says why no traffic should come here.
+            self._cold = f"The warm-up failed: {exc}"
+            logger.exception("warm-up failed")
+        else:
+            self._cold = None
+
+    def _note_failure(self, exc: Exception) -> None:
+        self._telemetry.observe(SAFE_DEFAULTS, cause="inference_failed")
+        log_failure(exc)
+
+    def _count(self, change: int) -> None:
+        self._n_waiting += change
+        self._telemetry.observe(INFERENCES_WAITING, self._n_waiting)
+
+
+def _kept(running: "Future[_Result]") -> "asyncio.Future[_Result]":
+    waiting = asyncio.wrap_future(running)
+    # A caller that gave up leaves the exception unread; reading it here keeps the log quiet.
+    waiting.add_done_callback(lambda future: future.cancelled() or future.exception())
+    return waiting
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[int], None], value: int) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, value)

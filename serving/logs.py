@@ -1,0 +1,54 @@
+"""Logs on stderr, one `key=value` line each. What goes into `extra` is chosen where it is logged: never user text."""
+
+import json
+import logging
+import sys
+import time
+import traceback
+from typing import Final
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def _utc(seconds: float | None = None) -> time.struct_time:
+    return time.gmtime(seconds)
+
+
+class LineFormatter(logging.Formatter):
+    """`time level logger message key=value ...`; values with spaces or quotes are JSON strings."""
+
+    converter = staticmethod(_utc)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{self.formatTime(record)} {record.levelname.lower()} {record.name}: {record.getMessage()}"
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        line += "".join(f" {name}={_shown(value)}" for name, value in extra.items())
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def configure_logs(level: str) -> None:
+    """Send this service's and the server's logs to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("alembic", "asyncio", "uvicorn.error"):
+        # Their everyday lines tell an operator nothing that ours do not.
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_failure(exc: Exception) -> None:
+    """Log type and place only: a message may quote what it choked on."""
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    logging.getLogger(__name__).error(
+        "failed", extra={"error": type(exc).__name__, "at": f"{frame.filename}:{frame.lineno}"}
+    )
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    plain = text.isascii() and text.isprintable() and not set(text) & set(' "=')
+    return text if plain and text else json.dumps(text)

@@ -1,0 +1,93 @@
+"""The service's settings: read once from `POINTSMAN_*`, checked, then immutable."""
+
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from .errors import SettingsError
+
+ENV_PREFIX: Final = "POINTSMAN_"
+
+
+def default_database_url() -> str:
+    """Return an SQLite file in the user's data folder; beside the process where there is no home."""
+    try:
+        home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    except RuntimeError:
+        home = str(Path.cwd() / ".pointsman")
+    return f"sqlite:///{Path(home) / 'pointsman' / 'pointsman.sqlite'}"
+
+
+class Settings(BaseSettings):
+    """Every knob of the service; each is `POINTSMAN_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8095, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    bundle: Path | None = Field(None, description="Bundle folder; the one in the package when unset.")
+    catalog: str | None = Field(None, description="Catalogue profile or file; the packaged default when unset.")
+    policy: str | None = Field(None, description="Policy preset or file; the packaged default when unset.")
+    database_url: str = Field(
+        default_factory=default_database_url,
+        repr=False,
+        description="SQLAlchemy URL of the record store: SQLite, or postgresql://user:password@host/database.",
+    )
+    store_text: bool = Field(False, description="Store prompts and comments with the records.")
+    max_body_bytes: int = Field(32 * 1024**2, ge=1024, description="Larger bodies get 413.")
+    worker_read_bytes: int = Field(64 * 1024, ge=0, description="Larger bodies are read off the event loop.")
+    n_threads: int = Field(1, ge=1, le=256, description="Threads of one inference.")
+    max_queued_decisions: int = Field(64, ge=1, description="Inferences in wait before the safe default is given.")
+    decide_timeout_s: float = Field(2.0, gt=0, description="Wait for an inference before the safe default is given.")
+    classify_max_inputs: int = Field(256, ge=1, le=4096, description="Inputs of one /v1/classify.")
+    max_queued_classifies: int = Field(4, ge=1, description="Batches in wait before /v1/classify answers 429.")
+    max_queued_records: int = Field(10_000, ge=1, description="Records in wait for the store before they are lost.")
+    store_timeout_s: float = Field(10.0, gt=0, description="Wait for a commit before feedback gets 503.")
+    flush_timeout_s: float = Field(10.0, gt=0, description="Wait for the store at shutdown.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged to stderr.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _supported_url(cls, url: str) -> str:
+        try:
+            parsed = make_url(url)
+        except ArgumentError:
+            raise ValueError("is not a database URL; expected sqlite:///PATH or postgresql://...") from None
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise ValueError("names no file, and records in memory are lost; expected sqlite:///PATH")
+            return url
+        if backend in {"postgresql", "postgres"}:
+            return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        raise ValueError(f"names the database {backend!r}; expected sqlite or postgresql")
+
+    def shown_database(self) -> str:
+        """Return the database's URL without its password and options."""
+        return make_url(self.database_url).set(query={}).render_as_string(hide_password=True)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment; options given here win over it.
+
+    Raises
+    ------
+    SettingsError
+        A value cannot be used. The message names each, never a value that may hold a secret.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as exc:
+        problems = [_problem(error["loc"], error["msg"], error["input"]) for error in exc.errors()]
+        raise SettingsError(problems) from None
+
+
+def _problem(location: tuple[int | str, ...], message: str, found: object) -> str:
+    name = str(location[0]) if location else "settings"
+    shown = "" if name == "database_url" else f" (found {found!r})"
+    return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}{shown}"

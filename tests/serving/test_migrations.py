@@ -1,0 +1,84 @@
+"""A database of any age is brought to the tables that the code works with."""
+
+import threading
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from pointsman.serving.errors import StoreUnavailableError, StoreVersionError
+from pointsman.serving.migrations import migrate
+from pointsman.serving.store import METADATA, Store
+
+from .rows import decision_row
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def empty(request, tmp_path):
+    """A store on a database without tables."""
+    if request.param == "sqlite":
+        store = Store(f"sqlite:///{tmp_path / 'fresh.sqlite'}")
+    else:
+        store = Store(request.getfixturevalue("empty_postgres_url"))
+    yield store
+    store.close()
+
+
+def revision(store):
+    with store.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def test_empty_database_gets_the_tables(empty):
+    migrate(empty.engine)
+    assert set(sa.inspect(empty.engine).get_table_names()) == {"decisions", "feedback", "alembic_version"}
+
+
+def test_revisions_and_tables_in_the_code_agree(empty):
+    migrate(empty.engine)
+    with empty.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_migrating_again_changes_nothing(empty):
+    migrate(empty.engine)
+    row = decision_row()
+    empty.append([row], [])
+    migrate(empty.engine)
+    assert empty.decision(row.decision_id) == row
+
+
+def test_processes_that_start_at_once_do_not_collide(empty):
+    errors = []
+
+    def start():
+        try:
+            migrate(empty.engine)
+        except Exception as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=start) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert revision(empty) == "0001"
+
+
+def test_newer_database_is_refused_with_what_to_do(empty):
+    migrate(empty.engine)
+    with empty.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to 0001\. Upgrade pointsman"):
+        migrate(empty.engine)
+
+
+def test_database_that_cannot_be_opened_is_named_without_its_password():
+    store = Store("postgresql+psycopg://user:hunter2@127.0.0.1:1/none")
+    with pytest.raises(StoreUnavailableError, match=r"POINTSMAN_DATABASE_URL") as raised:
+        migrate(store.engine)
+    assert "hunter2" not in str(raised.value)
+    assert "user:***@127.0.0.1" in str(raised.value)
+    store.close()

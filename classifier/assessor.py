@@ -85,4 +85,5 @@ def novelty(embedding: FloatArray, reference: FloatArray, scale: NoveltyScale) -
         0 (ordinary) to 1 (foreign).
     """
     distance = 1.0 - (embedding @ reference.T).max(axis=1)  # (n_texts,)
-    return np.clip((distance - scale.near) / max(scale.far - scale.near, 1e-9), 0.0, 1.0).astype(np.float64)
+    share = (distance - scale.near) / max(scale.far - scale.near, 1e-9)
+    return np.asarray(np.clip(share, 0.0, 1.0), dtype=np.float64)

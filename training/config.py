@@ -22,7 +22,7 @@ class EncoderConfig:
 class FinetuneConfig:
     """The torch loop."""
 
-    epochs: int = 4
+    epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 7e-5
     head_factor: float = 15.0
@@ -38,7 +38,7 @@ class FinetuneConfig:
 class HeadsConfig:
     """The scikit-learn heads on the frozen embedding."""
 
-    inverse_regularisation: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3)
+    inverse_regularisation: tuple[float, ...] = (0.0003, 0.001, 0.003, 0.01)
     seed: int = 20261122
 
 

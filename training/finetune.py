@@ -94,7 +94,7 @@ def finetune(
                 start=torch.zeros(()),
             )
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(encoder.parameters(), config.max_gradient_norm)
             optimiser.step()
             schedule.step()

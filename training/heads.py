@@ -103,7 +103,7 @@ def _loss(head: LinearHead, embedding: FloatArray, truth: npt.NDArray[np.int64])
 
 def _fit(head: Head, rows: Rows, inverse_regularisation: float, config: HeadsConfig) -> LinearHead:
     embedding, truth, weights = rows
-    model = LogisticRegression(C=inverse_regularisation, max_iter=500, random_state=config.seed)
+    model = LogisticRegression(C=inverse_regularisation, max_iter=2000, random_state=config.seed)
     model.fit(embedding, truth, sample_weight=weights)
     n_labels, n_dimensions = len(HEADS[head]), embedding.shape[1]
     # A label that training rows lack gets a bias that keeps it improbable, not a crash.

@@ -36,7 +36,7 @@ def render_docs(schema: Mapping[str, Any]) -> str:
     """Return the page for an OpenAPI schema."""
     title = escape(f"{schema['info']['title']} {schema['info']['version']}")
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><meta charset="utf-8">'
         f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
         f"<p>{escape(schema['info'].get('description', ''))} "
         f'The same for machines: <a href="openapi.json">openapi.json</a>.</p>'

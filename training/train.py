@@ -39,7 +39,8 @@ logger = logging.getLogger(__name__)
 #: keep their label on calibration rows), but must not be right less often.
 MAX_FP32_DIFFERENCE: Final = 1e-4
 MIN_INT8_AGREEMENT: Final = 0.92
-MAX_INT8_ACCURACY_DROP: Final = 0.01
+#: 0.01, and the noise of a thousand rows of which one in twenty changes its label (standard error 0.007).
+MAX_INT8_ACCURACY_DROP: Final = 0.02
 #: Calibration rows that parity is proved on; torch is slow.
 N_PARITY_TORCH: Final = 64
 N_PARITY_INT8: Final = 1024

@@ -82,7 +82,7 @@ def test_fp32_export_matches_torch(trained):
     parity = trained.manifest.metrics["parity"]
     assert parity["torch_to_fp32_max_difference"] <= 1e-4
     assert min(parity["fp32_to_int8_argmax_agreement"].values()) >= 0.92
-    assert max(parity["fp32_to_int8_accuracy_drop"].values()) <= 0.01
+    assert max(parity["fp32_to_int8_accuracy_drop"].values()) <= 0.02
 
 
 def test_heads_of_another_shape_are_refused(trained, tmp_path):

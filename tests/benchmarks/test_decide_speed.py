@@ -40,6 +40,7 @@ def service(tmp_path_factory):
     process.terminate()
     process.wait(20)
     drain.wait(20)
+    process.stderr.close()
 
 
 def prompts(n_words):

@@ -11,9 +11,10 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from .assessment import Assessment, Decision, Message, Turn
+from .answers import assessment_answer, decision_answer
+from .assessment import Decision, Message, Turn
 from .errors import ClassifierError
 from .labels import HEADS
 
@@ -94,7 +95,7 @@ class DecideCommand:
         router = Router.load(args.bundle, catalog=args.catalog, policy=args.policy)
         models = [name.strip() for name in args.models.split(",")] if args.models else None
         decision = router.decide(body, path=args.path, session_id=args.session, models=models)
-        print(json.dumps(_decision_json(decision), indent=2) if args.json else _decision_text(decision))
+        print(json.dumps(decision_answer(decision), indent=2) if args.json else _decision_text(decision))
         return 0
 
 
@@ -117,36 +118,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a prompt can be too long or too odd for a path
         return False
-
-
-def _head_json(assessment: Assessment | None, head: str) -> dict[str, Any] | None:
-    if assessment is None:
-        return None
-    result = getattr(assessment, head)
-    probabilities = {label: round(p, 4) for label, p in zip(result.labels, result.probabilities, strict=True)}
-    return {"label": result.label, "probability": round(result.probability, 4), "probabilities": probabilities}
-
-
-def _decision_json(decision: Decision) -> dict[str, Any]:
-    return {
-        "model": decision.model,
-        "provider": decision.provider,
-        "fallbacks": list(decision.fallbacks),
-        "decision_id": decision.decision_id,
-        "kind": decision.kind.value,
-        **{head: _head_json(decision.assessment, head) for head in HEADS},
-        "novelty": decision.assessment.novelty if decision.assessment else None,
-        "context_tokens": decision.context_tokens,
-        "expected_cost": [
-            {"model": c.model, "total": c.total, "tokens": c.tokens, "switch": c.switch, "failure": c.failure}
-            for c in decision.expected_cost
-        ],
-        "reasons": list(decision.reasons),
-        "sticky": decision.sticky,
-        "model_version": decision.model_version,
-        "policy_version": decision.policy_version,
-        "latency_ms": round(decision.latency_ms.get("total", 0.0), 3),
-    }
 
 
 def _decision_text(decision: Decision) -> str:
@@ -179,8 +150,7 @@ class ClassifyCommand:
         turns = [Turn(prompt=prompt, context=context) for prompt in args.prompts or [sys.stdin.read()]]
         for turn, assessment in zip(turns, Assessor.load(args.bundle).assess(turns), strict=True):
             if args.json:
-                heads = {head: _head_json(assessment, head) for head in HEADS}
-                print(json.dumps({**heads, "novelty": round(assessment.novelty, 4)}))
+                print(json.dumps(assessment_answer(assessment)))
             else:
                 results = (getattr(assessment, head) for head in HEADS)
                 shown = "  ".join(f"{r.head} {r.label} {r.probability:.2f}" for r in results)

@@ -228,6 +228,22 @@ class Router:
         """Finish a decision whose turn was assessed elsewhere, in a batch for instance, and remember it."""
         return self._settle(self._question(turn, models, policy), assessment)
 
+    def default(
+        self,
+        turn: Turn,
+        reason: str,
+        *,
+        models: Collection[str] | None = None,
+        policy: str | Policy | None = None,
+    ) -> Decision:
+        """Give a turn that cannot be classified now the safe default, and say why.
+
+        It is remembered like any decision: the turn's retries and its tool loop stay with it. A turn that was decided
+        before keeps its decision.
+        """
+        question = self._question(turn, models, policy)
+        return self._recall(question) or self._default(question, reason)
+
     def classify(self, turns: Sequence[Turn]) -> list[Assessment]:
         """Assess turns without choosing anything.
 

@@ -122,15 +122,15 @@ class Decider:
     def _default(self, question: Question, reason: str, *, cause: str) -> Answer:
         self._telemetry.observe(SAFE_DEFAULTS, cause=cause)
         logger.warning("safe default given", extra={"cause": cause})
-        turn = replace(question.turn, reason=reason)
+        router, turn = self._model.router, question.turn
         try:
-            decision = self._model.safe.decide_turn(turn, models=question.models, policy=question.policy)
+            decision = router.default(turn, reason, models=question.models, policy=question.policy)
         except Exception as exc:
             # The sessions themselves fail: without keys nobody asks them.
             log_failure(exc)
             keyless = replace(turn, key="", request_key="", state_key="", next_state_key="")
-            decision = self._model.safe.decide_turn(keyless, models=question.models)
-        return Answer(replace(decision, reasons=(reason, *decision.reasons)), "safe_default")
+            decision = router.default(keyless, reason, models=question.models)
+        return Answer(decision, "safe_default")
 
     def _note(self, question: Question, decision: Decision, source: Source) -> None:
         self._telemetry.observe_decision(decision, source)

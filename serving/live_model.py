@@ -6,11 +6,11 @@ bounded, and beyond the bound callers are refused at once (`OverloadedError`).
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from pointsman.classifier.assessment import Assessment, Turn
+from pointsman.classifier.assessment import Turn
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.errors import BundleError
 from pointsman.classifier.router import Router
@@ -45,18 +45,6 @@ def served_digest(settings: Settings, router: Router) -> str | None:
     return bundle.digest if bundle.manifest.version == router.model_version else None
 
 
-class NotAskedError(Exception):
-    """The classifier was not asked; the router names this in its reason for the safe default."""
-
-
-class _NoAssessor:
-    def __init__(self, version: str) -> None:
-        self.version = version
-
-    def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
-        raise NotAskedError
-
-
 class LiveModel:
     """One router with its threads, its queue and its state of readiness."""
 
@@ -64,9 +52,6 @@ class LiveModel:
         self.router = router
         self._bundle_digest = bundle_digest
         router.on_failure = self._note_failure
-        # Shares the sessions and never classifies: what it decides is the safe default, remembered like any decision,
-        # so that the retry and the tool loop of a turn that could not be classified stay with it.
-        self.safe = Router(_NoAssessor(router.model_version), router.catalog, router.policy, router.sessions)
         self._telemetry = telemetry
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="pointsman-inference")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="pointsman-reading")

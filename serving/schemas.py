@@ -1,7 +1,7 @@
 """Shapes of requests and answers, and their conversion to and from classifier types.
 
 Pydantic reads what is small and strict (`/v1/classify`, `/v1/feedback`) and describes answers for OpenAPI. Decisions
-are built as plain dicts: the hot path validates nothing twice. A test holds both sides together.
+are built as plain dicts (`classifier/answers.py`): the hot path validates nothing twice. A test holds both together.
 """
 
 from dataclasses import asdict
@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pointsman.classifier.assessment import Assessment, Decision, HeadResult, Message, Turn
+from pointsman.classifier.assessment import Decision, Message, Turn
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.errors import InputError
-from pointsman.classifier.labels import CATEGORIES, HEADS, Head
+from pointsman.classifier.labels import CATEGORIES, Head
 from pointsman.classifier.records import MAX_NAME_LENGTH, Outcome
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -146,37 +146,6 @@ def parse(shape: type[_Model], body: bytes) -> _Model:
         raise InputError("; ".join(problems)) from None
 
 
-def decision_answer(decision: Decision) -> dict[str, Any]:
-    """Return the answer as plain JSON values; gateways that read with a regex need `model` first."""
-    assessment = decision.assessment
-    return {
-        "model": decision.model,
-        "provider": decision.provider,
-        "fallbacks": decision.fallbacks,
-        "decision_id": decision.decision_id,
-        "kind": decision.kind.value,
-        **{head: None if assessment is None else _head(getattr(assessment, head)) for head in HEADS},
-        "novelty": None if assessment is None else assessment.novelty,
-        "context_tokens": decision.context_tokens,
-        "expected_cost": [
-            {
-                "model": cost.model,
-                "total": cost.total,
-                "tokens": cost.tokens,
-                "switch": cost.switch,
-                "failure": cost.failure,
-            }
-            for cost in decision.expected_cost
-        ],
-        "reasons": decision.reasons,
-        "sticky": decision.sticky,
-        "session_id": decision.session_id,
-        "model_version": decision.model_version,
-        "policy_version": decision.policy_version,
-        "latency_ms": round(decision.latency_ms.get("total", 0.0), 3),
-    }
-
-
 def decision_headers(decision: Decision) -> dict[str, str]:
     """Return the decision for gateways that read headers only; "none" where nothing was assessed.
 
@@ -205,11 +174,6 @@ def header_value(text: str) -> str:
     return quote(text, safe="".join(chr(code) for code in range(0x20, 0x7F)), errors="replace")
 
 
-def assessment_answer(assessment: Assessment) -> dict[str, Any]:
-    """Return all heads of one assessment as plain JSON values."""
-    return {**{head: _head(getattr(assessment, head)) for head in HEADS}, "novelty": assessment.novelty}
-
-
 def catalog_answer(catalog: Catalog) -> dict[str, Any]:
     """Return the catalogue as served: windows, prices in USD per million tokens, evidence with its source."""
     rows = [asdict(model) | {"capabilities": sorted(model.capabilities)} for model in catalog.models]
@@ -217,14 +181,6 @@ def catalog_answer(catalog: Catalog) -> dict[str, Any]:
         row["failure"] = dict(zip(CATEGORIES, row["failure"], strict=True))
     families = [asdict(family) for family in catalog.families]
     return {"version": catalog.version, "roles": dict(catalog.roles), "models": rows, "families": families}
-
-
-def _head(result: HeadResult) -> dict[str, Any]:
-    return {
-        "label": result.label,
-        "probability": result.probability,
-        "probabilities": dict(zip(result.labels, result.probabilities, strict=True)),
-    }
 
 
 def _problem(location: tuple[int | str, ...], message: str, found: object) -> str:

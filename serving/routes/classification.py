@@ -6,10 +6,11 @@ from typing import Final
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from pointsman.classifier.answers import assessment_answer
 from pointsman.classifier.assessment import Assessment, Turn
 from pointsman.classifier.errors import InputError
 from pointsman.serving.bodies import OddBodyError, read_body, unpack
-from pointsman.serving.schemas import ClassifyAnswer, ClassifyRequest, ErrorAnswer, assessment_answer, parse
+from pointsman.serving.schemas import ClassifyAnswer, ClassifyRequest, ErrorAnswer, parse
 from pointsman.serving.services import Services, services_of
 
 # Decisions come in between batches: 256 inputs in one go would keep them waiting past their deadline.

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
 
+from pointsman.classifier.answers import decision_answer
 from pointsman.classifier.records import DecisionRecord
 from pointsman.serving.bodies import read_body
 from pointsman.serving.questions import Delivery
-from pointsman.serving.schemas import DecisionAnswer, ErrorAnswer, decision_answer, decision_headers
+from pointsman.serving.schemas import DecisionAnswer, ErrorAnswer, decision_headers
 from pointsman.serving.services import Services, services_of
 
 # Envoy asks with the method of the request it holds, and would take a 405 for a refusal of its client.

@@ -322,3 +322,24 @@ def test_whatever_is_sent_a_turn_keeps_one_model_and_a_retry_its_decision(sent, 
         assert [router.decide_turn(turn) for turn in turns] == decisions
         if prompt:
             assert len({decision.model for decision in decisions}) == 1
+
+
+def test_default_is_remembered_by_the_turn_it_was_given_to(router, assessor):
+    first = body(user("fix the race"))
+    given = router.default(router.read(first, HEADERS), "Too many requests are in wait.")
+    looping = body(
+        user("fix the race"),
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "x"}]},
+    )
+    assert given.model == CATALOG.roles["default"][0]
+    assert "Too many requests are in wait." in given.reasons
+    assert router.decide(first, HEADERS).decision_id == given.decision_id
+    assert router.decide(looping, HEADERS).model == given.model
+    assert assessor.n_calls == 0
+
+
+def test_default_leaves_a_decided_turn_alone(router):
+    request = body(user("fix the typo"))
+    decided = router.decide(request, HEADERS)
+    assert router.default(router.read(request, HEADERS), "Late.") == decided

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from pointsman.classifier.answers import decision_answer
 from pointsman.classifier.policy import Policy, choose
 from pointsman.classifier.records import DecisionRecord
 from pointsman.serving.app import create_app
-from pointsman.serving.schemas import decision_answer
 from pointsman.serving.settings import load_settings
 
 from .clients import CLAUDE_HEADERS, RACE, TYPO, claude_body

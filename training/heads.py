@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
 
 from pointsman.classifier.calibration import apply_temperature
 from pointsman.classifier.labels import HEADS, Head
@@ -44,13 +43,12 @@ def fit_heads(
     examples: Sequence[Example],
     config: HeadsConfig,
     *,
-    validation: tuple[FloatArray, Sequence[Example]] | None = None,
+    validation: tuple[FloatArray, Sequence[Example]],
 ) -> dict[Head, LinearHead]:
     """Fit one head per task on training embeddings.
 
     The regularisation is chosen by log likelihood on the validation rows, which must come from other groups than
-    the encoder saw: on rows the encoder was tuned on, every setting looks perfect. Without validation rows it is
-    chosen by cross-validation over groups.
+    the encoder saw: on rows the encoder was tuned on, every setting looks perfect.
     """
     return {head: _fit_head(head, embedding, examples, config, validation) for head in HEADS}
 
@@ -60,12 +58,12 @@ def _fit_head(
     embedding: FloatArray,
     examples: Sequence[Example],
     config: HeadsConfig,
-    validation: tuple[FloatArray, Sequence[Example]] | None,
+    validation: tuple[FloatArray, Sequence[Example]],
 ) -> LinearHead:
     truth = label_ids(examples, head)
     weights = np.array([example.certainty for example in examples])
     scores = {
-        c: _held_out_loss(head, (embedding, truth, weights), c, config, validation, examples)
+        c: _held_out_loss(head, (embedding, truth, weights), c, config, validation)
         for c in config.inverse_regularisation
     }
     best = min(scores, key=lambda c: scores[c])
@@ -80,19 +78,10 @@ def _held_out_loss(
     rows: Rows,
     inverse_regularisation: float,
     config: HeadsConfig,
-    validation: tuple[FloatArray, Sequence[Example]] | None,
-    examples: Sequence[Example],
+    validation: tuple[FloatArray, Sequence[Example]],
 ) -> float:
-    if validation is not None:
-        fitted = _fit(head, rows, inverse_regularisation, config)
-        return _loss(fitted, validation[0], label_ids(validation[1], head))
-    losses = []
-    groups = [example.group for example in examples]
-    n_folds = min(5, len(set(groups)))
-    for train, held_out in GroupKFold(n_folds).split(rows[0], rows[1], groups):
-        fitted = _fit(head, (rows[0][train], rows[1][train], rows[2][train]), inverse_regularisation, config)
-        losses.append(_loss(fitted, rows[0][held_out], rows[1][held_out]))
-    return float(np.mean(losses))
+    fitted = _fit(head, rows, inverse_regularisation, config)
+    return _loss(fitted, validation[0], label_ids(validation[1], head))
 
 
 def _loss(head: LinearHead, embedding: FloatArray, truth: npt.NDArray[np.int64]) -> float:

@@ -201,20 +201,33 @@ def _read_content(content: object, size: "_Size", texts: list[str]) -> int:
     holds = 0
     for block in content if isinstance(content, list) else (content,):
         if isinstance(block, str):
-            text: object = block
-        elif not isinstance(block, dict):
-            continue
-        else:
-            kind = block.get("type", "text")
-            text = block.get("text") if isinstance(kind, str) and kind in _TEXTS else None
-            if text is None and isinstance(kind, str):
-                holds |= _held(kind)
-        if isinstance(text, str):
-            size.add_text(text)
-            texts.append(text)
-        else:
-            size.add_content(block)
+            size.add_text(block)
+            texts.append(block)
+        elif isinstance(block, dict):
+            holds |= _read_block(block, size, texts)
     return holds
+
+
+def _read_block(block: dict[str, object], size: "_Size", texts: list[str]) -> int:
+    """Read one block of a message: append its text to `texts`, or return what it holds."""
+    kind = block.get("type", "text")
+    # Nine of ten blocks of a long session are these two.
+    if kind == "tool_use":
+        size.add_data(block)
+        return CALL
+    if kind == "tool_result":
+        size.add_content(block.get("content"))
+        return RESULT
+    if not isinstance(kind, str):
+        size.add_data(block)
+        return 0
+    text = block.get("text") if kind in _TEXTS else None
+    if isinstance(text, str):
+        size.add_text(text)
+        texts.append(text)
+        return 0
+    size.add_content(block)
+    return _held(kind)
 
 
 def _held(kind: str) -> int:
@@ -260,6 +273,9 @@ class _Size:
 
     def add_content(self, content: object) -> None:
         """Add content whose text is not read: a block, or a tool's answer with blocks inside."""
+        if isinstance(content, str):
+            self.add_text(content)
+            return
         pending = [content]
         while pending:
             value = pending.pop()

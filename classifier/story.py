@@ -5,12 +5,15 @@ result, a notification or a reminder.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from .assessment import Kind, Message
 from .conversation import Item
 from .human_text import Written, read_written
 from .identity import hash_parts, normalised, storable
 from .text import MAX_CONTEXT_MESSAGES, MAX_MESSAGE_CHARS
+
+_WORDLESS: Final = Written("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Story:
     @classmethod
     def of(cls, items: tuple[Item, ...]) -> "Story":
         written = {
-            i: read_written(item.texts, with_tool_result=item.has_result)
+            # Most user messages of a long session hold a tool's answer and no text.
+            i: read_written(item.texts, with_tool_result=item.has_result) if item.texts else _WORDLESS
             for i, item in enumerate(items)
             if item.role == "user"
         }
@@ -102,7 +106,7 @@ def context_before(story: Story) -> tuple[Message, ...]:
         item = story.items[i]
         if item.role == "assistant" and (text := read_written(item.texts).text):
             spoken.append(text)
-        elif item.role == "user" and story.written[i] != Written(""):
+        elif item.role == "user" and story.written[i] != _WORDLESS:
             found.extend(_spoken_message(spoken))
             spoken.clear()
             found.extend(cut_message("user", text) for text in story.written[i] if text)

@@ -33,6 +33,7 @@ def session(n_bytes: int, result_chars: int = 6_000) -> bytes:
     messages: list[dict] = []
     size = 0
     while size < n_bytes:
+        start = len(messages)
         prompt = [{"type": "text", "text": f"<system-reminder>\n{text(rng, 300)}\n</system-reminder>"}]
         messages.append({"role": "user", "content": [*prompt, {"type": "text", "text": text(rng, 200)}]})
         for _ in range(10):
@@ -40,7 +41,7 @@ def session(n_bytes: int, result_chars: int = 6_000) -> bytes:
             result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": text(rng, result_chars)}
             messages.append({"role": "assistant", "content": [{"type": "text", "text": text(rng, 200)}, call]})
             messages.append({"role": "user", "content": [result]})
-        size += int(11_000 + 11 * result_chars)
+        size += len(json.dumps(messages[start:]))
     return json.dumps({"system": text(rng, 9_000), "max_tokens": 32_000, "messages": messages}).encode()
 
 
@@ -65,12 +66,15 @@ def test_reading_is_linear_in_the_body(result_chars):
     assert ratio <= MAX_RATIO
 
 
-@pytest.mark.parametrize("result_chars", [1_500, 6_000, 60_000])
+@pytest.mark.parametrize("result_chars", [300, 1_500, 6_000, 60_000])
 def test_parsing_and_reading_is_linear_in_the_body(result_chars):
     # From 4 to 16 MB: below, the allocator serves the parser from memory it still has, which flatters the small body.
     bodies = [session(size, result_chars) for size in (MB, 4 * MB, 16 * MB)]
     times = [best_ms(lambda body=body: read_request(body), n=5) for body in bodies]
-    print(f"\nbytes, results of {result_chars} characters: 1, 4, 16 MB: {', '.join(f'{t:.1f}' for t in times)} ms")
+    print(
+        f"\nbytes, results of {result_chars} characters: 1, 4, 16 MB: {', '.join(f'{t:.1f}' for t in times)} ms "
+        "(aims: 1 MB 15 ms, 4 MB 60 ms)"
+    )
     assert times[2] / times[1] <= MAX_RATIO
 
 

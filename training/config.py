@@ -58,6 +58,8 @@ class TrainConfig:
     output: Path
     version: str = "dev"
     calibration_share: float = 0.15
+    #: Files of `data/lexicon/`: words of other languages that the encoder's vocabulary lacks.
+    lexicon: tuple[Path, ...] = ()
     budget: TokenBudget = field(default_factory=TokenBudget)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
@@ -68,6 +70,7 @@ class TrainConfig:
         """Return the settings as plain JSON values; files and folders by name only, never by path."""
         values = asdict(self)
         values["data"] = [path.name for path in self.data]
+        values["lexicon"] = [path.name for path in self.lexicon]
         values["output"] = self.output.name
         values["encoder"]["source"] = Path(self.encoder.source).name
         return values

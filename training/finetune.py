@@ -6,7 +6,7 @@ The linear heads trained here only shape the embedding; the heads that ship are 
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pointsman.classifier.tokens import TextTokenizer
 
 from .config import FinetuneConfig
 from .datasets import Example
+from .lexicon import gloss_embeddings
 
 
 class EmbeddingEncoder(nn.Module):
@@ -36,6 +37,14 @@ class EmbeddingEncoder(nn.Module):
     def load(cls, folder: Path) -> "EmbeddingEncoder":
         # Eager attention: exports and quantises to the same graph on every torch.
         return cls(AutoModel.from_pretrained(folder, attn_implementation="eager", add_pooling_layer=False))
+
+    def add_tokens(self, glosses: Mapping[int, Sequence[int]]) -> None:
+        """Give each new token of a lexicon an embedding of its own, started from its gloss."""
+        words: nn.Embedding = self.encoder.get_input_embeddings()  # type: ignore[operator]
+        table = gloss_embeddings(words.weight.detach(), glosses)
+        self.encoder.set_input_embeddings(  # type: ignore[operator]
+            nn.Embedding.from_pretrained(table, freeze=False, padding_idx=words.padding_idx)
+        )
 
     @property
     def n_dimensions(self) -> int:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from pointsman.classifier import bundle as bundles
@@ -30,6 +30,7 @@ from .encoder_source import WEIGHTS, encoder_folder
 from .evaluate import Report, evaluate, to_json
 from .finetune import EmbeddingEncoder, finetune
 from .heads import LinearHead, fit_heads, label_ids
+from .lexicon import extend_tokenizer, read_lexicon
 from .metrics import accuracy
 from .model_card import model_card
 
@@ -77,9 +78,9 @@ def train(config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundl
     folder = encoder_folder(config.encoder)
     data = _read(config, evaluation)
     logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
-    tokenizer = TextTokenizer.load(folder / bundles.TOKENIZER, config.budget)
+    tokenizer, encoder = prepare(folder, config)
     encoder = finetune(
-        EmbeddingEncoder.load(folder),
+        encoder,
         data.train,
         tokenizer,
         config.finetune,
@@ -96,6 +97,19 @@ def _read(config: TrainConfig, evaluation: Path | None) -> Data:
     rows = [example for example in read_examples(config.data) if example.group not in groups]
     fit, calibration = split_by_group(rows, config.calibration_share)
     return Data(fit, calibration, held_out)
+
+
+def prepare(folder: Path, config: TrainConfig) -> tuple[TextTokenizer, EmbeddingEncoder]:
+    """Load the encoder's first weights, add the lexicon's words, and put the tokenizer into the output folder."""
+    tokens = Tokenizer.from_file(str(folder / bundles.TOKENIZER))
+    encoder = EmbeddingEncoder.load(folder)
+    terms = read_lexicon(config.lexicon)
+    if terms:
+        encoder.add_tokens(extend_tokenizer(tokens, terms))
+        logger.info("lexicon of %d terms", len(terms))
+    config.output.mkdir(parents=True, exist_ok=True)
+    tokens.save(str(config.output / bundles.TOKENIZER))
+    return TextTokenizer(tokens, config.budget), encoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +139,6 @@ def fit_on_embeddings(
 def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data, config: TrainConfig) -> Bundle:
     """Export, quantise, fit on the quantised embeddings, prove parity, and write the bundle's files."""
     output = config.output
-    output.mkdir(parents=True, exist_ok=True)
     int8, fp32 = output / bundles.MODEL, output.with_name(output.name + ".fp32.onnx")
     export.export_fp32(encoder, fp32)
     export.quantise(fp32, int8)
@@ -137,7 +150,6 @@ def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data
     agreement = prove_parity(encoder, fitted.heads, (fp32, int8), data.calibration, tokenizer)
     fp32.unlink()
     folder = encoder_folder(config.encoder)
-    shutil.copyfile(folder / bundles.TOKENIZER, output / bundles.TOKENIZER)
     np.save(output / bundles.REFERENCE, fitted.reference.astype(np.float16), allow_pickle=False)
     (output / bundles.CARD).write_text(f"# Model card: {config.version}\n", encoding="utf-8")
     manifest = Manifest(
@@ -150,7 +162,7 @@ def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data
         opset=export.OPSET,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_data={
-            "digests": {path.name: digest_of(path) for path in config.data},
+            "digests": {path.name: digest_of(path) for path in (*config.data, *config.lexicon)},
             "rows": {"train": len(data.train), "calibration": len(data.calibration)},
             "config": config.to_json(),
         },

@@ -1,0 +1,83 @@
+"""Words of other languages for an English encoder: new tokens that start where their English gloss stands.
+
+The vocabulary of MiniLM cuts most Chinese or Russian words into single characters or unknown pieces, which the encoder
+cannot read. A lexicon (`data/lexicon/*.tsv`: term, tab, English gloss) adds each term as one token whose embedding is
+the mean of the embeddings of its gloss; fine-tuning moves it from there. Runtime and latency stay as they are: the
+tokens are part of `tokenizer.json`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from tokenizers import AddedToken, Tokenizer
+
+from pointsman.classifier.errors import InputError
+
+#: Written without spaces between words, or (Korean) with endings glued on, and without case.
+_UNSPACED: Final = re.compile(r"[\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_LATIN: Final = re.compile(r"[a-z]", re.IGNORECASE)
+#: Shorter terms of inflected languages stand in too many other words to be matched inside them.
+_MIN_STEM: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One entry: what people type, and the English words it starts from."""
+
+    text: str
+    gloss: str
+
+    @property
+    def token(self) -> AddedToken:
+        """How the tokenizer finds the term: raw inside unspaced scripts, folded and at word borders elsewhere."""
+        unspaced = _UNSPACED.search(self.text) is not None
+        whole = not unspaced and (len(self.text) < _MIN_STEM or _LATIN.search(self.text) is not None)
+        return AddedToken(self.text, single_word=whole, normalized=not unspaced)
+
+
+def read_lexicon(paths: Iterable[Path]) -> list[Term]:
+    """Read lexicon files in order; of terms that occur twice the first counts.
+
+    Raises
+    ------
+    InputError
+        A line is not a term and a gloss; names file and line.
+    """
+    terms: dict[str, Term] = {}
+    for path in paths:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            text, _, gloss = line.partition("\t")
+            if not text.strip() or not gloss.strip() or "\t" in gloss:
+                msg = f"{path.name}:{number}: expected a term, a tab and an English gloss, got {len(line)} characters."
+                raise InputError(msg)
+            terms.setdefault(text, Term(text, gloss))
+    return list(terms.values())
+
+
+def extend_tokenizer(tokenizer: Tokenizer, terms: Sequence[Term]) -> dict[int, list[int]]:
+    """Add terms to a tokenizer; return the token ids of each new token's gloss.
+
+    A term whose gloss has no known word is left out: it would start nowhere.
+    """
+    unknown = tokenizer.token_to_id("[UNK]")
+    glosses = {
+        term: [i for i in tokenizer.encode(term.gloss, add_special_tokens=False).ids if i != unknown] for term in terms
+    }
+    known = [term for term in terms if glosses[term]]
+    tokenizer.add_tokens([term.token for term in known])
+    return {tokenizer.token_to_id(term.text): glosses[term] for term in known}
+
+
+def gloss_embeddings(embeddings: torch.Tensor, glosses: Mapping[int, Sequence[int]]) -> torch.Tensor:
+    """Return the embedding table (n_tokens, n_hidden) with a row for each new token: the mean of its gloss."""
+    n_tokens = max([embeddings.shape[0] - 1, *glosses]) + 1
+    table = torch.empty((n_tokens, embeddings.shape[1]), dtype=embeddings.dtype)
+    table[: embeddings.shape[0]] = embeddings
+    for token, gloss in glosses.items():
+        table[token] = embeddings[np.asarray(gloss)].mean(0)
+    return table

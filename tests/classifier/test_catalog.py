@@ -79,7 +79,7 @@ def test_small_catalogue_is_read_as_written(load):
 
 @pytest.mark.parametrize(("tokens", "price"), [(0, 1.0), (32_000, 1.0), (32_001, 2.0), (10**9, 2.0)])
 def test_tier_follows_input_size(load, tokens, price):
-    assert load().model("weak").tier(tokens).input == price
+    assert load().model("weak").prices(tokens).input == price
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_tier_follows_input_size(load, tokens, price):
 )
 def test_model_names_its_obstacle(load, tokens, reserve, needs, obstacle):
     found = load().model("weak").obstacle(frozenset({needs}), tokens, reserve)
-    assert found is None if obstacle is None else obstacle in found
+    assert found is None if obstacle is None else obstacle in found[1]
 
 
 def test_reserved_output_counts_against_the_window(load):
     strong = load().model("strong")
     assert strong.obstacle(frozenset(), 192_000, 8_000) is None
-    assert "too small" in strong.obstacle(frozenset(), 192_001, 8_000)
+    assert strong.obstacle(frozenset(), 192_001, 8_000) == ("window", "whose window of 200000 tokens is too small")
 
 
 # Each mistake: what is replaced, by what, on which line it is then found, in which field, with which words.
@@ -212,12 +212,12 @@ def test_newest_careful_model_is_no_worse_and_no_dearer_than_the_ones_behind_it(
     catalog = Catalog.load("anthropic-dashscope")
     newest, older = (catalog.model(name) for name in catalog.roles["careful"])
     assert all(a <= b for a, b in zip(newest.failure, older.failure, strict=True))
-    assert newest.tier(0).input < older.tier(0).input
+    assert newest.prices(0).input < older.prices(0).input
 
 
 def test_default_profile_has_the_published_prices():
     catalog = Catalog.load("anthropic-dashscope")
-    opus, qwen = catalog.model("claude-opus-5-5").tier(0), catalog.model("qwen3-coder-plus")
+    opus, qwen = catalog.model("claude-opus-5-5").prices(0), catalog.model("qwen3-coder-plus")
     assert (opus.input, opus.output, opus.cache_read) == (4, 20, 0.20)
     assert [(t.up_to, t.input, t.output) for t in qwen.tiers] == [
         (32_000, 1, 5),

@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from .assessment import Assessment, CandidateCost, Exclusion, HeadResult, Kind, Stakes, Turn
 from .catalog import HARD, Catalog, Model
-from .costs import Load, price, reread_cost, tokens_of, turn_cost
+from .choice import Choice
+from .costs import Load, price, reread_cost, tokens_of
+from .eligibility import allowed_models, fitting_models, joined, wanted_models
 from .evidence import after_corrections, with_odds
 from .labels import CATEGORIES
 from .limits import UNLIMITED, Limits
@@ -25,42 +27,13 @@ from .manners import Situation, settle
 from .policy_file import Policy, policy_names
 from .reasons import Note, codes, on_bound, on_budget, on_failure, on_stakes, on_translation, sentences
 from .session import SessionState, Stage
+from .unweighed import choose_background, choose_default, last_resort
 
 __all__ = ["HARD", "Choice", "Policy", "choose", "choose_background", "choose_default", "keep", "policy_names"]
 
 _ANYTHING: Final = (1 / len(CATEGORIES),) * len(CATEGORIES)
 #: Below this a strange text is not worth a sentence.
 _NOTABLE_DOUBT: Final = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the policy says: a model, those that could stand in for it, and why.
-
-    Attributes
-    ----------
-    expected_cost : tuple of CandidateCost
-        Per model, cheapest total first; empty when nothing was weighed.
-    sticky : bool
-        The session had this model already.
-    excluded : tuple of Exclusion
-        Models that were no candidates, and why.
-    stakes : Stakes or None
-        None when nothing was weighed.
-    codes : tuple of str
-        The reasons for machines, out of `reasons.CODES`.
-    """
-
-    model: str
-    provider: str
-    fallbacks: tuple[str, ...]
-    expected_cost: tuple[CandidateCost, ...]
-    reasons: tuple[str, ...]
-    sticky: bool
-    effort: str | None = None
-    excluded: tuple[Exclusion, ...] = ()
-    stakes: Stakes | None = None
-    codes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,22 +103,22 @@ def choose(
     Choice
         Of a model that fits whenever one does.
     """
-    limits = _joined(limits, models)
+    limits = joined(limits, models)
     if turn.kind is Kind.BACKGROUND:
         return choose_background(turn, catalog, policy, limits=limits)
     present = _present(turn, assessment, session, parent, policy)
     if present.cached_tokens and session is not None and now is not None and _is_cold(session, catalog, now):
         present = replace(present, cached_tokens=0)
     case = _weigh(turn, assessment, catalog, policy, limits, present)
-    allowed, case.excluded = _allowed(catalog, limits, present.model)
-    fitting, unfit = _fitting(allowed, turn, policy, case.load.growth_tokens)
+    allowed, case.excluded = allowed_models(catalog, limits, present.model)
+    fitting, unfit = fitting_models(allowed, turn, policy, case.load.growth_tokens)
     if not fitting:
         # Growth is an expectation and no limit: a window that holds the request now beats none.
-        fitting, unfit = _fitting(allowed, turn, policy, 0)
+        fitting, unfit = fitting_models(allowed, turn, policy, 0)
     case.excluded += unfit
     if not fitting:
-        return _last_resort(turn, catalog, policy, limits, case.excluded)
-    wanted = _wanted(limits, fitting, catalog, case.notes)
+        return last_resort(turn, catalog, policy, limits, case.excluded)
+    wanted = wanted_models(limits, fitting, catalog, case.notes)
     threshold = limits.care_threshold
     if threshold is not None and case.stakes.care_probability > threshold:
         fitting = _bounded(case, wanted or fitting, allowed, threshold, is_wish=bool(wanted))
@@ -175,10 +148,10 @@ def keep(
     catalog, policy, models, limits
         As for `choose`.
     """
-    limits = _joined(limits, models)
+    limits = joined(limits, models)
     present = catalog.model(session.model or "")
-    allowed, _ = _allowed(catalog, limits, session.model)
-    fitting, _ = _fitting(allowed, turn, policy, 0)
+    allowed, _ = allowed_models(catalog, limits, session.model)
+    fitting, _ = fitting_models(allowed, turn, policy, 0)
     names = [model.name for model in fitting]
     if present in fitting:
         before = session.decision
@@ -200,77 +173,6 @@ def keep(
         choice = choose(turn, session.assessment, None, catalog, policy, limits=narrowed)
         choice = replace(choice, reasons=(note.text, *choice.reasons))
     return replace(choice, codes=(note.code, *choice.codes))
-
-
-def choose_background(
-    turn: Turn,
-    catalog: Catalog,
-    policy: Policy,
-    *,
-    models: Collection[str] | None = None,
-    limits: Limits = UNLIMITED,
-) -> Choice:
-    """Take the background model for a client's own call; a careful one only when nothing else takes the request.
-
-    Parameters
-    ----------
-    turn, catalog, policy, models, limits
-        As for `choose`.
-    """
-    limits = _joined(limits, models)
-    named = policy.named("background", catalog)
-    allowed, excluded = _allowed(catalog, limits, *named)
-    fitting, unfit = _fitting(allowed, turn, policy, 0)
-    if not fitting:
-        return _last_resort(turn, catalog, policy, limits, (*excluded, *unfit))
-    once = Load.of(1, policy.loads[0].output_tokens / policy.loads[0].requests, 0)
-
-    def place(model: Model) -> tuple[bool, bool, float]:
-        price = turn_cost(model.prices(turn.context_tokens), turn.context_tokens, 0, once)
-        other = model.name not in named
-        return other and catalog.rank(model.name) == 2, other, price
-
-    first, *rest = sorted(fitting, key=place)
-    note = Note("background", f"Background call ({turn.background or 'of the client'}): the least that takes it.")
-    return _unweighed(first, rest, (note, *on_translation(first, turn)), (*excluded, *unfit))
-
-
-def choose_default(
-    turn: Turn,
-    catalog: Catalog,
-    policy: Policy,
-    reason: str,
-    *,
-    models: Collection[str] | None = None,
-    limits: Limits = UNLIMITED,
-) -> Choice:
-    """Take the safe default, or the nearest to it that fits: for turns nothing is known about.
-
-    Parameters
-    ----------
-    turn, catalog, policy, models, limits
-        As for `choose`.
-    reason : str
-        Why nothing was weighed; never user text.
-    """
-    limits = _joined(limits, models)
-    named = policy.named("default", catalog)
-    allowed, excluded = _allowed(catalog, limits, *named)
-    fitting, unfit = _fitting(allowed, turn, policy, 0)
-    default = Note("safe_default", reason)
-    if not fitting:
-        return _last_resort(turn, catalog, policy, limits, (*excluded, *unfit), default)
-    notes = [default]
-    wanted = _wanted(limits, fitting, catalog, notes)
-    # Stable: among equals the catalogue's own order, best liked first.
-    ranked = sorted(
-        fitting, key=lambda model: (model not in wanted, model.name not in named, -catalog.rank(model.name))
-    )
-    return _unweighed(ranked[0], ranked[1:], (*notes, *on_translation(ranked[0], turn)), (*excluded, *unfit))
-
-
-def _joined(limits: Limits, models: Collection[str] | None) -> Limits:
-    return limits if models is None else replace(limits, models=frozenset(models))
 
 
 def _weigh(
@@ -347,62 +249,6 @@ def _is_cold(session: SessionState, catalog: Catalog, now: float) -> bool:
     return model is None or now - session.updated_at > model.cache_ttl_s
 
 
-def _allowed(catalog: Catalog, limits: Limits, *extra: str | None) -> tuple[tuple[Model, ...], list[Exclusion]]:
-    """Return the models to weigh, and those that rules leave out.
-
-    Without an allow-list also those that the session, the policy or the person names.
-    """
-    found = catalog.candidates(limits.models)
-    if limits.models is None:
-        wanted = () if limits.wanted is None else catalog.roles.get(limits.wanted, (limits.wanted,))
-        there = catalog.weighed_names
-        # By name: a model's hash is that of its whole row.
-        more = dict.fromkeys(name for name in (*extra, *wanted) if name is not None and name not in there)
-        found = (*found, *(catalog.by_name[name] for name in more if name in catalog.by_name)) if more else found
-    if not limits.denied and limits.residency is None:
-        return found, []
-    kept, excluded = [], []
-    for model in found:
-        if model.name in limits.denied:
-            excluded.append(Exclusion(model.name, "denied", "which a rule denies"))
-        elif limits.residency is not None and not (model.residency and model.residency <= limits.residency):
-            places = ", ".join(sorted(limits.residency)) or "no place"
-            excluded.append(Exclusion(model.name, "residency", f"which is not known to keep data in {places}"))
-        else:
-            kept.append(model)
-    return tuple(kept), excluded
-
-
-def _fitting(
-    allowed: Sequence[Model], turn: Turn, policy: Policy, growth_tokens: float
-) -> tuple[list[Model], list[Exclusion]]:
-    """Split the allowed models into those that fit and the others."""
-    fitting, unfit = [], []
-    tokens, reserve = turn.context_tokens + growth_tokens, policy.reserve(turn)
-    for model in allowed:
-        obstacle = model.obstacle(turn.needs, tokens, reserve)
-        if obstacle is None:
-            fitting.append(model)
-        else:
-            unfit.append(Exclusion(model.name, *obstacle))
-    return fitting, unfit
-
-
-def _wanted(limits: Limits, fitting: Sequence[Model], catalog: Catalog, notes: list[Note]) -> list[Model]:
-    """Return the fitting models that the person asked for; say so, or that there are none."""
-    if limits.wanted is None:
-        return []
-    names = catalog.roles.get(limits.wanted, (limits.wanted,))
-    found = [model for model in fitting if model.name in names]
-    place = f"in the {limits.wanted_by}" if limits.wanted_by else "by name"
-    if found:
-        notes.append(Note("explicit_model", f"Asked for {place}: {limits.wanted}."))
-    else:
-        text = f"{limits.wanted}, asked for {place}, does not take this request or is not allowed."
-        notes.append(Note("explicit_model_unfit", text))
-    return found
-
-
 def _bounded(
     case: _Case, fitting: list[Model], allowed: Sequence[Model], threshold: float, *, is_wish: bool
 ) -> list[Model]:
@@ -416,7 +262,7 @@ def _bounded(
         return fitting
     if not held:
         # Room to grow is worth less than the promise.
-        held = [model for model in _fitting(allowed, case.turn, case.policy, 0)[0] if model.tier != "cheap"]
+        held = [model for model in fitting_models(allowed, case.turn, case.policy, 0)[0] if model.tier != "cheap"]
     if not held:
         case.notes.append(on_bound(care, threshold, code="risk_bound_unmet"))
         return fitting
@@ -526,34 +372,3 @@ def _beside(chosen: CandidateCost, costs: Sequence[CandidateCost], catalog: Cata
                 return cost
             next_best = next_best or cost
     return next_best
-
-
-def _unweighed(first: Model, rest: Sequence[Model], notes: Sequence[Note], excluded: tuple[Exclusion, ...]) -> Choice:
-    fallbacks = tuple(model.name for model in rest)
-    return Choice(
-        *(first.name, first.provider, fallbacks, (), sentences(notes), False), excluded=excluded, codes=codes(notes)
-    )
-
-
-def _last_resort(
-    turn: Turn, catalog: Catalog, policy: Policy, limits: Limits, excluded: Sequence[Exclusion], *notes: Note
-) -> Choice:
-    """Take the largest window when no model takes the request: somebody has to answer it, or say why not."""
-    allowed, _ = _allowed(catalog, limits)
-    note = Note("no_model_fits", "No model takes this request: the safe default, or whichever has the largest window.")
-    if not allowed:
-        note = Note("none_allowed", "None of the allowed models is in the catalogue: the safe default.")
-        # The asking's own list gives way before the rules do.
-        ruled = replace(limits, models=frozenset(catalog.by_name))
-        is_ruled = bool(limits.denied) or limits.residency is not None
-        allowed = _allowed(catalog, ruled)[0] if is_ruled else catalog.candidates()
-    if not allowed:
-        allowed = catalog.candidates()
-        note = Note("none_allowed", "The rules leave no model for this request: the safe default.")
-    named = policy.named("default", catalog)
-
-    def place(model: Model) -> tuple[bool, int, bool]:
-        return bool((turn.needs & HARD) - model.capabilities), -model.input_max, model.name not in named
-
-    first, *rest = sorted(allowed, key=place)
-    return _unweighed(first, rest, (*notes, note), tuple(excluded))

@@ -1,9 +1,12 @@
 """Decisions and assessments as plain JSON values: the one form that HTTP, the command line and gateways share."""
 
+from dataclasses import asdict
 from typing import Any
 
 from .assessment import Assessment, Decision, HeadResult
-from .labels import HEADS
+from .catalog import Model
+from .evidence import OVERALL, Beta
+from .labels import CATEGORIES, HEADS
 
 
 def decision_answer(decision: Decision) -> dict[str, Any]:
@@ -12,6 +15,7 @@ def decision_answer(decision: Decision) -> dict[str, Any]:
     return {
         "model": decision.model,
         "provider": decision.provider,
+        "effort": decision.effort,
         "fallbacks": decision.fallbacks,
         "decision_id": decision.decision_id,
         "kind": decision.kind.value,
@@ -25,14 +29,21 @@ def decision_answer(decision: Decision) -> dict[str, Any]:
                 "tokens": cost.tokens,
                 "switch": cost.switch,
                 "failure": cost.failure,
+                "effort": cost.effort,
+                "cached": cost.cached,
+                "failure_probability": cost.failure_probability,
             }
             for cost in decision.expected_cost
         ],
+        "excluded": [exclusion._asdict() for exclusion in decision.excluded],
+        "stakes": None if decision.stakes is None else asdict(decision.stakes),
         "reasons": decision.reasons,
+        "codes": decision.codes,
         "sticky": decision.sticky,
         "session_id": decision.session_id,
         "model_version": decision.model_version,
         "policy_version": decision.policy_version,
+        "catalog_version": decision.catalog_version,
         "latency_ms": round(decision.latency_ms.get("total", 0.0), 3),
     }
 
@@ -40,6 +51,24 @@ def decision_answer(decision: Decision) -> dict[str, Any]:
 def assessment_answer(assessment: Assessment) -> dict[str, Any]:
     """Return all heads of one assessment as JSON values."""
     return {**_heads(assessment), "novelty": assessment.novelty}
+
+
+def model_answer(model: Model) -> dict[str, Any]:
+    """Return one row of the catalogue as JSON values: figures, evidence, and what is believed per category."""
+    row = asdict(model)
+    del row["posterior"]
+    cells = dict(zip(CATEGORIES, model.posterior.categories, strict=True))
+    return row | {
+        "capabilities": sorted(model.capabilities),
+        "residency": sorted(model.residency),
+        "failure": {category: cell.mean for category, cell in cells.items()},
+        "belief": {name: _belief(cell) for name, cell in ({OVERALL: model.posterior.overall} | cells).items()},
+    }
+
+
+def _belief(cell: Beta) -> dict[str, float]:
+    low, high = cell.interval()
+    return {"failure": cell.mean, "low": low, "high": high, "trials": cell.trials}
 
 
 def _heads(assessment: Assessment) -> dict[str, Any]:

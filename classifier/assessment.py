@@ -5,9 +5,10 @@ All frozen. Nothing here computes; each stage returns one of these and the next 
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
-from .labels import HEADS, Head
+from .labels import CATEGORIES, HEADS, RISKS, SCOPES, Head
+from .limits import UNLIMITED, Limits
 
 
 class Kind(StrEnum):
@@ -135,19 +136,79 @@ class Assessment:
     novelty: float
     model_version: str
 
+    @property
+    def care_probability(self) -> float:
+        """Probability that the turn needs care (`labels.needs_care`), heads taken as independent."""
+        category, risk, scope = self.category.probabilities, self.risk.probabilities, self.scope.probabilities
+        hard = category[_DEBUGGING] + category[_MIGRATION] + category[_SECURITY]
+        return risk[_HIGH] + risk[_MEDIUM] * (1 - (1 - hard) * (1 - scope[_REPO]))
 
-@dataclass(frozen=True, slots=True)
-class CandidateCost:
-    """Expected cost of one candidate in USD, split into the terms of the rule."""
+
+_DEBUGGING, _MIGRATION, _SECURITY = (CATEGORIES.index(name) for name in ("debugging", "migration", "security"))
+_MEDIUM, _HIGH, _REPO = RISKS.index("medium"), RISKS.index("high"), SCOPES.index("repo")
+
+
+class CandidateCost(NamedTuple):
+    """Expected cost of one candidate in USD, split into the terms of the rule; `effort` is None where none is named.
+
+    A named tuple: a dozen are made for each decision, and a frozen dataclass takes three times as long to make.
+
+    Attributes
+    ----------
+    tokens : float
+        The whole turn with its tool loop; `cached`, a part of it, is what the first request reads from the cache.
+    switch : float
+        What leaving the session's model costs.
+    failure : float
+        `failure_probability` times the loss of the turn (`Stakes.loss_usd`).
+    """
 
     model: str
     tokens: float
     switch: float
     failure: float
+    effort: str | None = None
+    cached: float = 0.0
+    failure_probability: float = 0.0
 
     @property
     def total(self) -> float:
         return self.tokens + self.switch + self.failure
+
+
+class Exclusion(NamedTuple):
+    """A model that was no candidate: a code for machines, and why as a clause."""
+
+    model: str
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stakes:
+    """What hangs on one turn, whichever model takes it.
+
+    Attributes
+    ----------
+    loss_usd : float
+        What a miss costs on average; `money_weight` divides it.
+    care_probability : float
+        As the risk bound compares it: pinned paths have raised it.
+    cached_tokens : int
+        Of the context, what the session's model holds in its prompt cache.
+    requests, output_tokens, growth_tokens : float
+        Expected of the turn with its tool loop.
+    money_weight : float
+        How much a dollar spent counts; above 1 while a budget runs out.
+    """
+
+    loss_usd: float
+    care_probability: float
+    cached_tokens: int
+    requests: float
+    output_tokens: float
+    growth_tokens: float
+    money_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +221,20 @@ class Decision:
         Catalogue names.
     fallbacks : tuple of str
         Other models that fit, best first.
+    effort : str or None
+        The effort to ask of the model, where its catalogue row names efforts.
     expected_cost : tuple of CandidateCost
-        Per candidate, cheapest total first; empty when nothing was weighed.
+        Per model, cheapest total first, each at its best effort; empty when nothing was weighed.
+    excluded : tuple of Exclusion
+        Models that were no candidates.
+    stakes : Stakes or None
+        What was weighed; None when nothing was.
     reasons : tuple of str
         Short sentences a person can read; never user text.
+    codes : tuple of str
+        The same for machines, out of `reasons.CODES`.
+    limits : Limits
+        What narrowed the choice beside the request itself.
     sticky : bool
         The model is the one the session already had, and was kept because of it.
     latency_ms : dict
@@ -186,3 +257,9 @@ class Decision:
     agent_id: str | None = None
     turn_key: str = ""
     latency_ms: dict[str, float] = field(default_factory=dict)
+    effort: str | None = None
+    excluded: tuple[Exclusion, ...] = ()
+    stakes: Stakes | None = None
+    codes: tuple[str, ...] = ()
+    limits: Limits = UNLIMITED
+    catalog_version: str = ""

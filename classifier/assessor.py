@@ -11,6 +11,7 @@ from .bundle import REFERENCE, Bundle, NoveltyScale, load_bundle
 from .calibration import apply_temperature
 from .encoder import Encoded, OnnxEncoder
 from .labels import HEADS, Head
+from .risk_bound import RiskBound
 from .text import Text, build_text
 
 FloatArray = npt.NDArray[np.float32]
@@ -34,6 +35,10 @@ class Assessor:
     @property
     def version(self) -> str:
         return self.bundle.manifest.version
+
+    @property
+    def risk_bound(self) -> RiskBound | None:
+        return self.bundle.manifest.risk_bound
 
     def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
         """Assess turns in one batch.

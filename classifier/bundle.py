@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from .errors import BundleCorruptError, BundleNotFoundError, BundleVersionError
 from .labels import HEADS, Head
+from .risk_bound import RiskBound
 from .tokens import TokenBudget
 
 FORMAT: Final = 1
@@ -68,6 +69,8 @@ class Manifest:
         Calibration temperature per head, > 0.
     training_data : dict
         SHA-256 per training file, and row counts under `rows`.
+    risk_bound : RiskBound or None
+        What the bundle promises of turns that need care; None in bundles that were never asked to.
     """
 
     version: str
@@ -81,6 +84,7 @@ class Manifest:
     training_data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     heads: dict[Head, tuple[str, ...]] = field(default_factory=lambda: dict(HEADS))
+    risk_bound: RiskBound | None = None
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -177,7 +181,7 @@ def _parse_manifest(folder: Path, raw: bytes) -> Manifest:
 
 
 def _manifest(values: Mapping[str, Any]) -> Manifest:
-    budget = values["budget"]
+    budget, bound = values["budget"], values.get("risk_bound")
     return Manifest(
         version=str(values["version"]),
         digests={str(name): str(digest) for name, digest in values["digests"].items()},
@@ -190,6 +194,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
         training_data=dict(values.get("training_data", {})),
         metrics=dict(values.get("metrics", {})),
         heads={head: tuple(values["heads"][head]) for head in HEADS},
+        risk_bound=None if bound is None else RiskBound.from_json(bound),
         format=int(values["format"]),
     )
 

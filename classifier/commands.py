@@ -11,12 +11,15 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from .answers import assessment_answer, decision_answer
 from .assessment import Decision, Message, Turn
 from .errors import ClassifierError
 from .labels import HEADS
+
+if TYPE_CHECKING:
+    from .router import Router
 
 GROUP: Final = "pointsman.commands"
 _ORDER: Final = ("serve", "decide", "classify", "evaluate", "train", "doctor")
@@ -127,6 +130,7 @@ def _decision_text(decision: Decision) -> str:
         lines.append("  " + "  ".join(f"{r.head} {r.label} {r.probability:.2f}" for r in results))
     lines += [f"  {reason}" for reason in decision.reasons]
     lines += [f"  expected cost of {c.model}: {c.total:.4f} USD" for c in decision.expected_cost[:4]]
+    lines += [f"  left out: {e.model}, {e.detail}" for e in decision.excluded]
     return "\n".join(lines)
 
 
@@ -182,11 +186,22 @@ class DoctorCommand:
         router = Router.load(args.bundle, catalog=args.catalog, policy=args.policy)
         print(f"ok    bundle {router.model_version}, verified and loaded in {time.perf_counter() - started:.2f} s")
         print(f"ok    catalogue with {len(router.catalog.models)} models, policy {router.policy.version}")
+        print(_bound_line(router))
         decision = router.decide({"prompt": "Say hello"})
         print(f"ok    a decision in {decision.latency_ms['total']:.1f} ms: {decision.model}")
         for extra, module in (("serving", "fastapi"), ("training", "torch")):
             print(f"{_installed(module):<5} pointsman[{extra}]")
         return 0
+
+
+def _bound_line(router: "Router") -> str:
+    """Say what the bundle promises, and whether the policy keeps it."""
+    bound = router.risk_bound
+    if bound is None or bound.threshold is None:
+        return f"none  {'the bundle carries no risk bound' if bound is None else bound.describe()}"
+    if not router.policy.enforce_risk_bound:
+        return f"off   policy {router.policy.name} does not enforce it: {bound.describe()}"
+    return f"ok    {bound.describe()}"
 
 
 def _installed(module: str) -> str:

@@ -136,6 +136,13 @@ class Section:
             raise owner.error(name, f"found {value}; expected a whole number of at least {least}. Correct it.")
         return value
 
+    def flag(self, name: str) -> bool:
+        owner, node = self._get(name)
+        value = _construct(node) if isinstance(node, yaml.ScalarNode) else None
+        if not isinstance(value, bool):
+            raise owner.error(name, f"found {_describe(node)}; expected true or false. Write one of them.")
+        return value
+
     def day(self, name: str) -> date:
         _, value = self._scalar(name, (date,), "a date like 2026-11-22")
         return value

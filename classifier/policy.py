@@ -1,57 +1,39 @@
 """The rule that takes a model: least expected cost among those that fit, tempered by the session's manners.
 
-    E[cost(m)] = tokens(m) + switch(m) + sum over c, r of P(c) P(r) P(fail | m, c) loss(r)
+    E[cost(m)] = tokens(m) + switch(m) + sum over c, s, r of P(c) P(s) P(r) P(fail | m, c, s) loss(r)
 
-Category and risk are taken as independent given the turn, so the sum is a product of two. Everything here is a pure
-function of its arguments: a logged decision can be made again under another policy, without the model or a clock.
+The heads are taken as independent given the turn, so the sum is a product. Everything here is a pure function of its
+arguments: a logged decision can be made again under another policy, without the model or a clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import mul
 from typing import Final
 
-from .assessment import Assessment, CandidateCost, Kind, Turn
+import numpy as np
+import numpy.typing as npt
+
+from .assessment import Assessment, CandidateCost, Exclusion, HeadResult, Kind, Stakes, Turn
 from .catalog import HARD, Catalog, Model
-from .costs import Load, after_corrections, reread_cost, turn_cost
+from .choice import Choice
+from .costs import Load, price, reread_cost, tokens_of
+from .eligibility import allowed_models, fitting_models, joined, wanted_models
+from .evidence import after_corrections, with_odds
 from .labels import CATEGORIES
+from .limits import UNLIMITED, Limits
+from .manners import Situation, settle
 from .policy_file import Policy, policy_names
+from .reasons import Note, codes, on_bound, on_budget, on_failure, on_stakes, on_translation, sentences
 from .session import SessionState, Stage
+from .unweighed import choose_background, choose_default, last_resort
 
 __all__ = ["HARD", "Choice", "Policy", "choose", "choose_background", "choose_default", "keep", "policy_names"]
 
 _ANYTHING: Final = (1 / len(CATEGORIES),) * len(CATEGORIES)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the policy says: a model, those that could stand in for it, and why.
-
-    Attributes
-    ----------
-    expected_cost : tuple of CandidateCost
-        Cheapest total first; empty when nothing was weighed.
-    sticky : bool
-        The session had this model already.
-    """
-
-    model: str
-    provider: str
-    fallbacks: tuple[str, ...]
-    expected_cost: tuple[CandidateCost, ...]
-    reasons: tuple[str, ...]
-    sticky: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Stakes:
-    """What hangs on a turn: the weighed assessment."""
-
-    categories: Sequence[float]
-    loss_usd: float
-    load: Load
+#: Below this a strange text is not worth a sentence.
+_NOTABLE_DOUBT: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +42,27 @@ class _Present:
 
     model: str | None = None
     stage: Stage = "new"
+    situation: Situation = "first"
     cached_tokens: int = 0
     corrections: Mapping[str, float] = field(default_factory=dict)
-    is_escalated: bool = False
     assessment: Assessment | None = None
+
+
+@dataclass(slots=True)
+class _Case:
+    """One turn to weigh: what is given, what follows from it, and the notes taken on the way."""
+
+    turn: Turn
+    assessment: Assessment
+    catalog: Catalog
+    policy: Policy
+    limits: Limits
+    present: _Present
+    stakes: Stakes
+    load: Load
+    weights: npt.NDArray[np.float64]
+    notes: list[Note]
+    excluded: list[Exclusion] = field(default_factory=list)
 
 
 def choose(
@@ -74,10 +73,11 @@ def choose(
     policy: Policy,
     *,
     models: Collection[str] | None = None,
+    limits: Limits = UNLIMITED,
     parent: SessionState | None = None,
     now: float | None = None,
 ) -> Choice:
-    """Take the model of least expected cost that fits, unless the session's manners say otherwise.
+    """Take the model of least expected cost that fits, unless a limit or the session's manners say otherwise.
 
     Parameters
     ----------
@@ -90,9 +90,11 @@ def choose(
     catalog, policy
         `policy.check(catalog)` has passed.
     models : collection of str, optional
-        Only these may be taken.
+        Only these may be taken; short for `limits.models`.
+    limits : Limits, optional
+        What narrows the choice beside the request, the bundle's care threshold among it.
     parent : SessionState, optional
-        The session a subagent works for: its model costs coherence to leave, and its corrections count.
+        The session a subagent works for: it keeps to that model's tier, and its corrections count.
     now : float, optional
         Seconds on the clock of `session.updated_at`, to tell whether a prompt cache still lives; without it, it does.
 
@@ -101,26 +103,29 @@ def choose(
     Choice
         Of a model that fits whenever one does.
     """
+    limits = joined(limits, models)
     if turn.kind is Kind.BACKGROUND:
-        return choose_background(turn, catalog, policy, models=models)
+        return choose_background(turn, catalog, policy, limits=limits)
     present = _present(turn, assessment, session, parent, policy)
-    stakes = _stakes(assessment, present, policy)
-    if session is not None and now is not None and _is_cold(session, catalog, now):
+    if present.cached_tokens and session is not None and now is not None and _is_cold(session, catalog, now):
         present = replace(present, cached_tokens=0)
-    allowed = _allowed(catalog, models, present.model)
-    fitting, left_out = _fitting(allowed, turn, policy, stakes.load.growth_tokens)
+    case = _weigh(turn, assessment, catalog, policy, limits, present)
+    allowed, case.excluded = allowed_models(catalog, limits, present.model)
+    fitting, unfit = fitting_models(allowed, turn, policy, case.load.growth_tokens)
     if not fitting:
         # Growth is an expectation and no limit: a window that holds the request now beats none.
-        fitting, left_out = _fitting(allowed, turn, policy, 0)
+        fitting, unfit = fitting_models(allowed, turn, policy, 0)
+    case.excluded += unfit
     if not fitting:
-        return _last_resort(turn, catalog, policy, models, left_out)
-    costs = sorted((_cost(model, turn, stakes, present, policy) for model in fitting), key=_total)
-    chosen, manner = _settle(costs, present, catalog, policy)
-    model = catalog.by_name[chosen.model]
-    fallbacks = tuple(cost.model for cost in costs if cost is not chosen)
-    reasons = (*_stake_reasons(assessment, stakes, policy), *_cost_reasons(chosen, costs), *manner)
-    reasons = (*reasons, *_translations(model, turn), *left_out)
-    return Choice(model.name, model.provider, fallbacks, tuple(costs), reasons, sticky=model.name == present.model)
+        return last_resort(turn, catalog, policy, limits, case.excluded)
+    wanted = wanted_models(limits, fitting, catalog, case.notes)
+    threshold = limits.care_threshold
+    if threshold is not None and case.stakes.care_probability > threshold:
+        fitting = _bounded(case, wanted or fitting, allowed, threshold, is_wish=bool(wanted))
+    else:
+        fitting = wanted or fitting
+    costs = _costs(case, fitting)
+    return _choice(case, costs, *((costs[0], None) if wanted else _settled(case, costs)))
 
 
 def keep(
@@ -130,6 +135,7 @@ def keep(
     policy: Policy,
     *,
     models: Collection[str] | None = None,
+    limits: Limits = UNLIMITED,
 ) -> Choice:
     """Stay with the session's model for a further request of its turn; leave it only when the request cannot go there.
 
@@ -139,78 +145,44 @@ def keep(
         A tool-loop request, or any other of the turn under way.
     session : SessionState
         Its `model` is set.
-    catalog, policy, models
+    catalog, policy, models, limits
         As for `choose`.
     """
+    limits = joined(limits, models)
     present = catalog.model(session.model or "")
-    fitting, _ = _fitting(_allowed(catalog, models, session.model), turn, policy, 0)
+    allowed, _ = allowed_models(catalog, limits, session.model)
+    fitting, _ = fitting_models(allowed, turn, policy, 0)
     names = [model.name for model in fitting]
     if present in fitting:
-        before = session.decision.fallbacks if session.decision else ()
-        fallbacks = tuple(name for name in before if name in names)
-        reasons = (f"Same turn as before: {present.name} goes on.", *_translations(present, turn))
-        return Choice(present.name, present.provider, fallbacks, (), reasons, sticky=True)
-    reason = f"{session.model or 'the model before'} no longer takes this request in the middle of its turn."
+        before = session.decision
+        fallbacks = () if before is None else tuple(name for name in before.fallbacks if name in names)
+        notes = (Note("same_turn", f"Same turn as before: {present.name} goes on."), *on_translation(present, turn))
+        effort = None if before is None else before.effort
+        return Choice(
+            *(present.name, present.provider, fallbacks, (), sentences(notes), True), effort=effort, codes=codes(notes)
+        )
+    told = f"{session.model or 'the model before'} no longer takes this request in the middle of its turn."
+    note = Note("left_mid_turn", told)
     rank = catalog.rank(session.model or "")
     upward = [name for name in names if catalog.rank(name) >= rank]
     if session.assessment is None or not fitting:
-        return choose_default(turn, catalog, policy, reason, models=models)
-    choice = choose(turn, session.assessment, None, catalog, policy, models=upward or names)
-    return replace(choice, reasons=(reason, *choice.reasons))
+        choice = choose_default(turn, catalog, policy, note.text, limits=limits)
+    else:
+        # What the person asked for does not fit any more either, and the turn is not begun again.
+        narrowed = replace(limits, models=frozenset(upward or names), wanted=None)
+        choice = choose(turn, session.assessment, None, catalog, policy, limits=narrowed)
+        choice = replace(choice, reasons=(note.text, *choice.reasons))
+    return replace(choice, codes=(note.code, *choice.codes))
 
 
-def choose_background(turn: Turn, catalog: Catalog, policy: Policy, *, models: Collection[str] | None = None) -> Choice:
-    """Take the background model for a client's own call; a careful one only when nothing else takes the request.
-
-    Parameters
-    ----------
-    turn, catalog, policy, models
-        As for `choose`.
-    """
-    named = policy.named("background", catalog)
-    fitting, left_out = _fitting(_allowed(catalog, models, *named), turn, policy, 0)
-    if not fitting:
-        return _last_resort(turn, catalog, policy, models, left_out)
-    once = Load.of(1, policy.loads[0].output_tokens / policy.loads[0].requests, 0)
-
-    def place(model: Model) -> tuple[bool, bool, float]:
-        price = turn_cost(model.tier(turn.context_tokens), turn.context_tokens, 0, once)
-        other = model.name not in named
-        return other and catalog.rank(model.name) == 2, other, price
-
-    names = [model.name for model in sorted(fitting, key=place)]
-    first = catalog.by_name[names[0]]
-    reason = f"Background call ({turn.background or 'of the client'}): the least that takes it."
-    translations = _translations(first, turn)
-    return Choice(first.name, first.provider, tuple(names[1:]), (), (reason, *translations, *left_out), sticky=False)
-
-
-def choose_default(
-    turn: Turn, catalog: Catalog, policy: Policy, reason: str, *, models: Collection[str] | None = None
-) -> Choice:
-    """Take the safe default, or the nearest to it that fits: for turns nothing is known about.
-
-    Parameters
-    ----------
-    turn, catalog, policy, models
-        As for `choose`.
-    reason : str
-        Why nothing was weighed; never user text.
-    """
-    named = policy.named("default", catalog)
-    fitting, left_out = _fitting(_allowed(catalog, models, *named), turn, policy, 0)
-    if not fitting:
-        return _last_resort(turn, catalog, policy, models, left_out, reason)
-    # Stable: among equals the catalogue's own order, best liked first.
-    ranked = sorted(fitting, key=lambda model: (model.name not in named, -catalog.rank(model.name)))
-    first, *rest = ranked
-    fallbacks = tuple(model.name for model in rest)
-    return Choice(
-        first.name, first.provider, fallbacks, (), (reason, *_translations(first, turn), *left_out), sticky=False
-    )
-
-
-def _stakes(assessment: Assessment, present: _Present, policy: Policy) -> _Stakes:
+def _weigh(
+    turn: Turn, assessment: Assessment, catalog: Catalog, policy: Policy, limits: Limits, present: _Present
+) -> _Case:
+    notes: list[Note] = []
+    floor = policy.pinned_risk(limits.pins) if limits.pins else 0
+    if floor:
+        assessment = _raised(assessment, floor)
+        notes.append(Note("pinned_path", f"The turn mentions {limits.pins[0]}: its risk is raised."))
     categories: Sequence[float] = assessment.category.probabilities
     loss = policy.expected_loss(assessment)
     before = present.assessment
@@ -224,11 +196,31 @@ def _stakes(assessment: Assessment, present: _Present, policy: Policy) -> _Stake
         # An unfamiliar text says less than it seems to: mix with "could be anything".
         categories = _mixed(categories, _ANYTHING, doubt)
         loss = (1 - doubt) * loss + doubt * sum(policy.loss_usd) / len(policy.loss_usd)
-    return _Stakes(categories, loss, Load.expected(policy.loads, assessment.scope.probabilities))
+        if doubt >= _NOTABLE_DOUBT:
+            text = f"Unlike the training data (novelty {assessment.novelty:.2f}): less is taken for sure."
+            notes.append(Note("novel_text", text))
+    money = policy.money_weight(limits)
+    if money > 1 and limits.spent_share is not None:
+        # A dear dollar or a cheap miss: the same choice, and the costs shown stay dollars.
+        loss /= money
+        notes.append(on_budget(limits.spent_share))
+    scopes = assessment.scope.probabilities
+    weights = np.array([c * s for c in categories for s in scopes])  # (n_categories * n_scopes,)
+    requests, output, growth, regrown = (weights @ policy.load_table).tolist()
+    stakes = Stakes(loss, assessment.care_probability, present.cached_tokens, requests, output, growth, money)
+    load = Load(requests, output, growth, regrown)
+    return _Case(turn, assessment, catalog, policy, limits, present, stakes, load, weights, notes)
 
 
 def _mixed(some: Sequence[float], other: Sequence[float], share: float) -> list[float]:
     return [(1 - share) * p + share * q for p, q in zip(some, other, strict=True)]
+
+
+def _raised(assessment: Assessment, floor: int) -> Assessment:
+    """Move all probability of risks below the floor to it."""
+    risks = assessment.risk.probabilities
+    lifted = (*(0.0,) * floor, sum(risks[: floor + 1]), *risks[floor + 1 :])
+    return replace(assessment, risk=HeadResult("risk", lifted))
 
 
 def _present(
@@ -242,10 +234,12 @@ def _present(
         cached = min(session.context_tokens, turn.context_tokens)
         pressed = pressed or in_a_row >= policy.escalate_after
         task = None if stage == "new" else session.assessment
-        return _Present(session.model, stage, cached, corrections, pressed, task)
+        # A subagent is one task from its first turn to its last, whatever its words look like.
+        own: Situation = "follow" if stage == "new" and parent is not None else stage
+        return _Present(session.model, stage, "pressed" if pressed else own, cached, corrections, task)
     if parent is not None and parent.model is not None:
         # A subagent's first turn is a task of its own with nothing cached; what its parent learned still holds.
-        return _Present(parent.model, "new", 0, parent.corrections, pressed)
+        return _Present(parent.model, "new", "pressed" if pressed else "subagent", 0, parent.corrections)
     return _Present()
 
 
@@ -255,142 +249,126 @@ def _is_cold(session: SessionState, catalog: Catalog, now: float) -> bool:
     return model is None or now - session.updated_at > model.cache_ttl_s
 
 
-def _allowed(catalog: Catalog, models: Collection[str] | None, *extra: str | None) -> tuple[Model, ...]:
-    """Return the models to weigh; without an allow-list also those that the session or the policy names."""
-    found = catalog.candidates(models)
-    if models is not None:
-        return found
-    more = [catalog.by_name[name] for name in extra if name is not None and name in catalog.by_name]
-    return (*found, *(model for model in more if model not in found))
+def _bounded(
+    case: _Case, fitting: list[Model], allowed: Sequence[Model], threshold: float, *, is_wish: bool
+) -> list[Model]:
+    """Take the cheap models out, unless nothing else takes the request, or somebody decided otherwise."""
+    care = case.stakes.care_probability
+    held = [model for model in fitting if model.tier != "cheap"]
+    if len(held) == len(fitting):
+        return fitting
+    if is_wish or not case.policy.enforce_risk_bound:
+        case.notes.append(on_bound(care, threshold, code="risk_bound_overridden" if is_wish else "risk_bound_off"))
+        return fitting
+    if not held:
+        # Room to grow is worth less than the promise.
+        held = [model for model in fitting_models(allowed, case.turn, case.policy, 0)[0] if model.tier != "cheap"]
+    if not held:
+        case.notes.append(on_bound(care, threshold, code="risk_bound_unmet"))
+        return fitting
+    case.notes.append(on_bound(care, threshold, code="risk_bound"))
+    names = {model.name for model in held}
+    left = [model.name for model in fitting if model.tier == "cheap"]
+    case.excluded = [exclusion for exclusion in case.excluded if exclusion.model not in names]
+    case.excluded += [Exclusion(name, "risk_bound", "which the risk bound leaves out") for name in left]
+    return held
 
 
-def _fitting(
-    allowed: Sequence[Model], turn: Turn, policy: Policy, growth_tokens: float
-) -> tuple[list[Model], tuple[str, ...]]:
-    """Split the allowed models into those that fit and one sentence each for the others."""
-    fitting, left_out = [], []
-    tokens = turn.context_tokens + growth_tokens
-    for model in allowed:
-        obstacle = model.obstacle(turn.needs, tokens, policy.reserve(turn))
-        if obstacle is None:
-            fitting.append(model)
-        else:
-            left_out.append(f"Left out: {model.name}, {obstacle}.")
-    return fitting, tuple(left_out)
-
-
-def _cost(model: Model, turn: Turn, stakes: _Stakes, present: _Present, policy: Policy) -> CandidateCost:
-    context, load = turn.context_tokens, stakes.load
-    tier = model.tier(context + load.growth_tokens / 2)
+def _costs(case: _Case, fitting: Sequence[Model]) -> list[CandidateCost]:
+    """Weigh each model at its best effort; least total first."""
+    catalog, policy, present, load, loss = case.catalog, case.policy, case.present, case.load, case.stakes.loss_usd
+    rates = (catalog.rates @ case.weights).tolist()
+    context, cached, here = case.turn.context_tokens, present.cached_tokens, present.model
     # Every candidate is priced as if it held the session's cache; those that do not pay for that as a switch.
-    cached = present.cached_tokens
-    switch = 0.0
-    if present.model is not None and model.name != present.model:
-        switch = policy.coherence_usd + reread_cost(tier, cached)
-    rate = sum(map(mul, stakes.categories, model.failure))
-    rate = after_corrections(
-        rate, present.corrections.get(model.name, 0.0), policy.correction_trials, policy.prior_trials
-    )
-    return CandidateCost(model.name, turn_cost(tier, context, cached, load), switch, rate * stakes.loss_usd)
+    tokens = tokens_of(context, cached, load)
+    middle = context + load.growth_tokens / 2
+    luck = _luck(case, fitting)
+    costs = []
+    for model in fitting:
+        name, tier = model.name, model.prices(middle)
+        rate = rates[catalog.places[name]]
+        if luck:
+            rate = min(1.0, rate * luck[name])
+        if present.corrections:
+            counted = present.corrections.get(name, 0.0)
+            rate = after_corrections(rate, counted, policy.correction_trials, policy.prior_trials)
+        switch = 0.0 if here is None or name == here else policy.coherence_usd + reread_cost(tier, cached)
+        read = cached * tier.cache_read / 1e6
+        cost = CandidateCost(name, price(tier, tokens), switch, rate * loss, None, read, rate)
+        if model.efforts:
+            cost = _at_best_effort(cost, model, load.output_tokens * tier.output / 1e6, loss)
+        costs.append(cost)
+    costs.sort(key=_total)
+    return costs
+
+
+def _luck(case: _Case, fitting: Sequence[Model]) -> dict[str, float]:
+    """Draw by how much each model's rate differs from its mean, where the policy explores (Thompson sampling)."""
+    explore = case.policy.explore
+    if explore is None or not case.limits.seed or case.stakes.care_probability > explore.max_care_probability:
+        return {}
+    case.notes.append(Note("explored", "Little is at stake: failure rates were drawn from what is believed of them."))
+    likeliest = int(case.weights.reshape(len(CATEGORIES), -1).sum(axis=1).argmax())
+    cells = {model.name: model.posterior.categories[likeliest] for model in fitting}
+    return {name: cell.draw(f"{case.limits.seed}:{name}") / cell.mean for name, cell in cells.items()}
+
+
+def _at_best_effort(plain: CandidateCost, model: Model, output_usd: float, loss: float) -> CandidateCost:
+    """Return the candidate at its effort of least cost."""
+    found = []
+    for effort in model.efforts:
+        rate = with_odds(min(plain.failure_probability, 1 - 1e-9), effort.failure_odds)
+        tokens = plain.tokens + (effort.output - 1) * output_usd
+        found.append(plain._replace(tokens=tokens, failure=rate * loss, effort=effort.name, failure_probability=rate))
+    return min(found, key=_total)
 
 
 def _total(cost: CandidateCost) -> float:
-    return cost.tokens + cost.switch + cost.failure
+    return cost[1] + cost[2] + cost[3]
 
 
-def _settle(
-    costs: Sequence[CandidateCost], present: _Present, catalog: Catalog, policy: Policy
-) -> tuple[CandidateCost, tuple[str, ...]]:
-    """Temper the cheapest by the manners: up at once, down or sideways only where a task begins."""
-    escalated = policy.named("escalate_to", catalog) if present.is_escalated else ()
-    pool = [cost for cost in costs if cost.model in escalated] or costs
-    stay = next((cost for cost in pool if cost.model == present.model), None)
-    if pool is not costs:
-        return stay or pool[0], (f"Corrected {policy.escalate_after} times in a row: a careful model answers.",)
-    if present.model is None:
-        return pool[0], ()
-    if stay is None:
-        upward = [cost for cost in pool if catalog.rank(cost.model) >= catalog.rank(present.model or "")]
-        best = pool[0] if present.stage == "new" or not upward else upward[0]
-        return best, (f"{present.model}, in use so far, does not take this request.",)
-    if present.stage == "new":
-        return _at_boundary(pool[0], stay)
-    return _inside_task(pool, stay, present, catalog, policy)
-
-
-def _at_boundary(best: CandidateCost, stay: CandidateCost) -> tuple[CandidateCost, tuple[str, ...]]:
-    if _total(best) < _total(stay):
-        saved = _usd(_total(stay) - _total(best))
-        return best, (f"A new task: leaving {stay.model} saves {saved} USD, the switch included.",)
-    return stay, (f"A new task, but leaving {stay.model} would not pay.",)
-
-
-def _inside_task(
-    pool: Sequence[CandidateCost], stay: CandidateCost, present: _Present, catalog: Catalog, policy: Policy
-) -> tuple[CandidateCost, tuple[str, ...]]:
-    corrected = present.stage == "correct"
-    rank = catalog.rank(stay.model)
-    up = next((cost for cost in pool if catalog.rank(cost.model) > rank), None)
-    margin = 0.0 if corrected else policy.follow_up_margin * _total(stay)
-    if up is not None and _total(stay) - _total(up) > margin:
-        why = f"the last answer of {stay.model} was called wrong" if corrected else "staying would cost clearly more"
-        return up, (f"Up to {up.model}: {why}.",)
-    return stay, (f"The task goes on: {stay.model} stays.",)
-
-
-def _last_resort(
-    turn: Turn,
-    catalog: Catalog,
-    policy: Policy,
-    models: Collection[str] | None,
-    left_out: tuple[str, ...],
-    *reasons: str,
-) -> Choice:
-    """Take the largest window when no model takes the request: somebody has to answer it, or say why not."""
-    allowed = catalog.candidates(models)
-    why = "No model takes this request: the safe default, or whichever has the largest window."
-    if not allowed:
-        allowed, why = catalog.candidates(), "None of the allowed models is in the catalogue: the safe default."
-    named = policy.named("default", catalog)
-
-    def place(model: Model) -> tuple[bool, int, bool]:
-        return bool((turn.needs & HARD) - model.capabilities), -model.input_max, model.name not in named
-
-    first, *rest = sorted(allowed, key=place)
-    fallbacks = tuple(model.name for model in rest)
-    return Choice(first.name, first.provider, fallbacks, (), (*reasons, why, *left_out), sticky=False)
-
-
-def _stake_reasons(assessment: Assessment, stakes: _Stakes, policy: Policy) -> tuple[str, ...]:
-    category, risk = assessment.category, assessment.risk
-    first = (
-        f"{category.label.capitalize()} {category.probability:.2f}, {risk.label} risk {risk.probability:.2f}: "
-        f"a miss costs about {_usd(stakes.loss_usd)} USD here."
+def _settled(case: _Case, costs: Sequence[CandidateCost]) -> tuple[CandidateCost, Note | None]:
+    policy, present = case.policy, case.present
+    return settle(
+        costs,
+        present.model,
+        present.situation,
+        rank=case.catalog.rank,
+        margin=policy.follow_up_margin,
+        careful=policy.named("escalate_to", case.catalog),
+        escalate_after=policy.escalate_after,
     )
-    if policy.novelty_weight * assessment.novelty < 0.05:
-        return (first,)
-    return first, f"Unlike the training data (novelty {assessment.novelty:.2f}): less is taken for sure."
 
 
-def _cost_reasons(chosen: CandidateCost, costs: Sequence[CandidateCost]) -> tuple[str, ...]:
-    first = (
-        f"{chosen.model} is expected to cost {_usd(_total(chosen))} USD "
-        f"(tokens {_usd(chosen.tokens)}, switch {_usd(chosen.switch)}, failure {_usd(chosen.failure)})."
+def _choice(case: _Case, costs: Sequence[CandidateCost], chosen: CandidateCost, manner: Note | None) -> Choice:
+    model = case.catalog.by_name[chosen.model]
+    other = _beside(chosen, costs, case.catalog)
+    told = [*((manner,) if manner is not None else ()), *case.notes, *on_translation(model, case.turn)]
+    why = "only_candidate" if other is None else "least_cost" if chosen is costs[0] else None
+    return Choice(
+        model=model.name,
+        provider=model.provider,
+        fallbacks=tuple(cost.model for cost in costs if cost is not chosen),
+        expected_cost=tuple(costs),
+        reasons=(
+            on_stakes(case.assessment, case.stakes, chosen, other),
+            on_failure(chosen, other),
+            *sentences(told),
+        ),
+        sticky=model.name == case.present.model,
+        effort=chosen.effort,
+        excluded=tuple(case.excluded),
+        stakes=case.stakes,
+        codes=codes(told) if why is None else (why, *codes(told)),
     )
-    other = next((cost for cost in costs if cost.model != chosen.model), None)
-    return (first,) if other is None else (first, f"Next: {other.model} at {_usd(_total(other))} USD.")
 
 
-def _translations(model: Model, turn: Turn) -> tuple[str, ...]:
-    """Name what a gateway has to rewrite before this model takes the body."""
-    soft = sorted((turn.needs - HARD) - model.capabilities)
-    reasons: tuple[str, ...] = ()
-    if soft:
-        reasons = (f"The gateway must drop or rewrite {', '.join(soft)} for {model.name}.",)
-    if turn.max_output_tokens is not None and turn.max_output_tokens > model.max_output:
-        reasons += (f"The gateway must lower the output limit to {model.max_output} for {model.name}.",)
-    return reasons
-
-
-def _usd(amount: float) -> str:
-    return f"{amount:.2f}" if amount >= 0.1 else f"{amount:.4f}"
+def _beside(chosen: CandidateCost, costs: Sequence[CandidateCost], catalog: Catalog) -> CandidateCost | None:
+    """Return what to compare the chosen model with: the best of another tier, else the next best."""
+    rank, next_best = catalog.rank(chosen.model), None
+    for cost in costs:
+        if cost is not chosen:
+            if catalog.rank(cost.model) != rank:
+                return cost
+            next_best = next_best or cost
+    return next_best

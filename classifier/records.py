@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeVar, get_args
 
-from .assessment import Assessment, CandidateCost, Decision, HeadResult, Kind, Message, Turn
+from .assessment import Assessment, CandidateCost, Decision, Exclusion, HeadResult, Kind, Message, Stakes, Turn
 from .errors import InputError
 from .labels import HEADS, Head
+from .limits import UNLIMITED, Caller, Limits
 
 DECISION_SCHEMA: Final = 1
 FEEDBACK_SCHEMA: Final = 1
@@ -49,6 +50,10 @@ class DecisionRecord:
         The models the caller allowed; None is the whole catalogue.
     policy : str or None
         The policy the caller named; None is the service's own.
+    effort, excluded, stakes, codes, limits, catalog_version
+        As in the decision.
+    project, team, key_id : str or None
+        Who asked, as the gateway said.
     prompt, context
         None unless the service stores text.
     """
@@ -81,6 +86,15 @@ class DecisionRecord:
     allowed: tuple[str, ...] | None = None
     policy: str | None = None
     latency_ms: dict[str, float] = field(default_factory=dict)
+    effort: str | None = None
+    excluded: tuple[Exclusion, ...] = ()
+    stakes: Stakes | None = None
+    codes: tuple[str, ...] = ()
+    limits: Limits = UNLIMITED
+    catalog_version: str = ""
+    project: str | None = None
+    team: str | None = None
+    key_id: str | None = None
     prompt: str | None = None
     context: tuple[Message, ...] | None = None
 
@@ -93,6 +107,7 @@ class DecisionRecord:
         created_at: str,
         allowed: tuple[str, ...] | None = None,
         policy: str | None = None,
+        caller: Caller | None = None,
     ) -> "DecisionRecord":
         """Join what was read with what was decided; the text is left out (see `with_text`)."""
         return cls(
@@ -124,7 +139,21 @@ class DecisionRecord:
             allowed=allowed,
             policy=policy,
             latency_ms=dict(decision.latency_ms),
+            effort=decision.effort,
+            excluded=decision.excluded,
+            stakes=decision.stakes,
+            codes=decision.codes,
+            limits=decision.limits,
+            catalog_version=decision.catalog_version,
+            project=None if caller is None else _name(caller.project),
+            team=None if caller is None else _name(caller.team),
+            key_id=None if caller is None else _name(caller.key_id),
         )
+
+    @property
+    def chosen_cost(self) -> CandidateCost | None:
+        """The terms of the model that was chosen; None when nothing was weighed."""
+        return next((cost for cost in self.expected_cost if cost.model == self.model), None)
 
     def with_text(self, turn: Turn) -> "DecisionRecord":
         """Add the person's text, for services that store it."""
@@ -159,7 +188,10 @@ class DecisionRecord:
         row["kind"] = self.kind.value
         row["allowed"] = None if self.allowed is None else list(self.allowed)
         row["assessment"] = None if self.assessment is None else _assessment_to_json(self.assessment)
-        row["expected_cost"] = [asdict(cost) for cost in self.expected_cost]
+        row["expected_cost"] = [cost._asdict() for cost in self.expected_cost]
+        row["excluded"] = [exclusion._asdict() for exclusion in self.excluded]
+        row["stakes"] = None if self.stakes is None else asdict(self.stakes)
+        row["limits"] = self.limits.to_json()
         row["latency_ms"] = dict(self.latency_ms)
         row["context"] = None if self.context is None else [asdict(message) for message in self.context]
         return row
@@ -228,8 +260,10 @@ def check_labels(labels: Mapping[Any, str]) -> None:
             raise InputError(f"labels.{head} is not one of {', '.join(HEADS[head])}.")
 
 
-_LISTS: Final = ("fallbacks", "reasons", "needs")
-_NESTED: Final = ("kind", "allowed", "assessment", "expected_cost", "latency_ms", "context")
+_LISTS: Final = ("fallbacks", "reasons", "codes", "needs")
+_NESTED: Final = (
+    *("kind", "allowed", "assessment", "expected_cost", "excluded", "stakes", "limits", "latency_ms", "context"),
+)
 _PLAIN: Final = tuple(name for name in DecisionRecord.__slots__ if name not in (*_LISTS, *_NESTED))
 
 
@@ -258,6 +292,10 @@ def _decision_values(row: Mapping[str, Any]) -> JsonDict:
     values["kind"] = Kind(row["kind"])
     values.update({name: tuple(row.get(name, ())) for name in _LISTS})
     values["expected_cost"] = tuple(CandidateCost(**cost) for cost in row.get("expected_cost", ()))
+    values["excluded"] = tuple(Exclusion(**exclusion) for exclusion in row.get("excluded", ()))
+    values["limits"] = Limits.from_json(row.get("limits") or {})
+    if row.get("stakes") is not None:
+        values["stakes"] = Stakes(**row["stakes"])
     if row.get("assessment") is not None:
         values["assessment"] = _assessment_from_json(row["assessment"])
     if row.get("allowed") is not None:

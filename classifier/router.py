@@ -9,36 +9,24 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final, Protocol, Self, TypeGuard
 
+from .asking import Asking, Question, Rules, make_question
 from .assessment import Assessment, Decision, Kind, Turn
 from .catalog import Catalog
 from .identity import hash_parts
-from .policy import Choice, Policy, choose, choose_background, choose_default, keep, policy_names
+from .limits import Caller
+from .policy import Choice, Policy, choose, choose_background, choose_default, keep
+from .reasons import codes, sentences
 from .request import parse_body, read_digest, read_request
+from .risk_bound import RiskBound
 from .session import MemorySessions, SessionState, SessionStore
 
 DEFAULT_CATALOG: Final = "anthropic-dashscope"
 DEFAULT_POLICY: Final = "balanced"
-
-
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """One request to decide, under the limits of its caller.
-
-    `key` is the request's and the limits': the same request under other limits is another question.
-    """
-
-    turn: Turn
-    key: str
-    models: frozenset[str] | None
-    policy: Policy
-    notes: tuple[str, ...]
-    started: float
-    latency_ms: dict[str, float] = field(default_factory=dict)
 
 
 #: What a store is asked to do: from the state there is to the state to keep and the decision.
@@ -71,6 +59,8 @@ class Router:
         Seconds; wall time, since a store may be shared between machines.
     on_failure : callable, optional
         Called with the exception whenever the assessor fails; `n_failures` counts them in any case.
+    spent : callable, optional
+        Returns the USD spent this month per rule of the policy that has a budget (`Rule.name`).
 
     Raises
     ------
@@ -87,16 +77,15 @@ class Router:
         *,
         clock: Callable[[], float] = time.time,
         on_failure: Callable[[Exception], None] | None = None,
+        spent: Callable[[], Mapping[str, float]] | None = None,
     ) -> None:
-        policy.check(catalog)
-        self.catalog = catalog
-        self.policy = policy
+        self._rules = Rules.of(catalog, policy)
         self.sessions: SessionStore = MemorySessions() if sessions is None else sessions
         self.n_failures = 0
         self.on_failure = on_failure
         self._assessor = assessor
         self._clock = clock
-        self._presets: dict[str, Policy] = {}
+        self.spent = spent
 
     @classmethod
     def load(
@@ -133,7 +122,7 @@ class Router:
         # Configuration first: it is checked in milliseconds. The import is late, so that reading needs no ONNX.
         chosen = Catalog.load(catalog or DEFAULT_CATALOG)
         rule = Policy.load(policy or DEFAULT_POLICY)
-        rule.check(chosen)
+        Rules.of(chosen, rule)
         from .assessor import Assessor as BundledAssessor
 
         path = None if bundle is None else Path(bundle)
@@ -143,6 +132,32 @@ class Router:
     def model_version(self) -> str:
         """Version of the classifier's model."""
         return self._assessor.version
+
+    @property
+    def risk_bound(self) -> RiskBound | None:
+        """What the bundle promises of turns that need care; None where it promises nothing."""
+        # An assessor of one's own need not have one.
+        return getattr(self._assessor, "risk_bound", None)
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalogue in use."""
+        return self._rules.catalog
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in use."""
+        return self._rules.policy
+
+    def use(self, *, catalog: Catalog | None = None, policy: Policy | None = None) -> None:
+        """Decide by another catalogue or policy from the next request on; what is wrong changes nothing.
+
+        Raises
+        ------
+        ConfigError
+            The policy names a model or role the catalogue lacks.
+        """
+        self._rules = Rules.of(catalog or self.catalog, policy or self.policy)
 
     def read(
         self,
@@ -178,6 +193,7 @@ class Router:
         session_id: str | None = None,
         models: Collection[str] | None = None,
         policy: str | Policy | None = None,
+        caller: Caller | None = None,
     ) -> Decision:
         """Decide a request; never raises on what a client sends.
 
@@ -189,6 +205,8 @@ class Router:
             Only these may be taken.
         policy : str or Policy, optional
             A preset's name, or a policy that fits the catalogue, in place of the router's own.
+        caller : Caller, optional
+            Who asks; read from the headers when left out.
 
         Returns
         -------
@@ -197,25 +215,35 @@ class Router:
         """
         started = perf_counter()
         turn = self.read(body, headers, path=path, session_id=session_id)
-        question = self._question(turn, models, policy, started)
+        question = self._question(turn, Asking(models, policy, caller or Caller.of(headers)), started)
         question.latency_ms["read"] = _ms_since(started)
         return self._decide(question)
 
     def decide_turn(
-        self, turn: Turn, *, models: Collection[str] | None = None, policy: str | Policy | None = None
+        self,
+        turn: Turn,
+        *,
+        models: Collection[str] | None = None,
+        policy: str | Policy | None = None,
+        caller: Caller | None = None,
     ) -> Decision:
         """Decide a turn that was read before: recalled where possible, else classified and weighed."""
-        return self._decide(self._question(turn, models, policy))
+        return self._decide(self._question(turn, Asking(models, policy, caller or Caller())))
 
     def recall(
-        self, turn: Turn, *, models: Collection[str] | None = None, policy: str | Policy | None = None
+        self,
+        turn: Turn,
+        *,
+        models: Collection[str] | None = None,
+        policy: str | Policy | None = None,
+        caller: Caller | None = None,
     ) -> Decision | None:
         """Answer without inference, or return None when the turn has to be classified.
 
         Retries get the decision they had; further requests of a turn under way its model; background calls their own
         model; requests without a person's text the safe default.
         """
-        return self._recall(self._question(turn, models, policy))
+        return self._recall(self._question(turn, Asking(models, policy, caller or Caller())))
 
     def settle(
         self,
@@ -224,9 +252,10 @@ class Router:
         *,
         models: Collection[str] | None = None,
         policy: str | Policy | None = None,
+        caller: Caller | None = None,
     ) -> Decision:
         """Finish a decision whose turn was assessed elsewhere, in a batch for instance, and remember it."""
-        return self._settle(self._question(turn, models, policy), assessment)
+        return self._settle(self._question(turn, Asking(models, policy, caller or Caller())), assessment)
 
     def default(
         self,
@@ -235,13 +264,14 @@ class Router:
         *,
         models: Collection[str] | None = None,
         policy: str | Policy | None = None,
+        caller: Caller | None = None,
     ) -> Decision:
         """Give a turn that cannot be classified now the safe default, and say why.
 
         It is remembered like any decision: the turn's retries and its tool loop stay with it. A turn that was decided
         before keeps its decision.
         """
-        question = self._question(turn, models, policy)
+        question = self._question(turn, Asking(models, policy, caller or Caller()))
         return self._recall(question) or self._default(question, reason)
 
     def classify(self, turns: Sequence[Turn]) -> list[Assessment]:
@@ -254,7 +284,7 @@ class Router:
         """
         return self._assessor.assess(turns)
 
-    def _decide(self, question: _Question) -> Decision:
+    def _decide(self, question: Question) -> Decision:
         recalled = self._recall(question)
         if recalled is not None:
             return recalled
@@ -267,7 +297,7 @@ class Router:
         question.latency_ms["classify"] = _ms_since(before)
         return self._settle(question, assessment)
 
-    def _recall(self, question: _Question) -> Decision | None:
+    def _recall(self, question: Question) -> Decision | None:
         turn = question.turn
         state = self._state(turn.next_state_key)
         known = state.recall(question.key) if state is not None else None
@@ -285,12 +315,12 @@ class Router:
             return self._keep(question, self._going_on(question, before))
         return self._default(question, turn.reason or "No person's text was found in this request.")
 
-    def _background(self, question: _Question) -> Decision:
-        choice = choose_background(question.turn, self.catalog, question.policy, models=question.models)
+    def _background(self, question: Question) -> Decision:
+        choice = choose_background(question.turn, question.catalog, question.policy, limits=question.limits)
         # The session learns nothing from it but the answer itself.
         return self._keep(question, lambda state: (state or SessionState(), self._decision(question, choice)))
 
-    def _settle(self, question: _Question, assessment: Assessment) -> Decision:
+    def _settle(self, question: Question, assessment: Assessment) -> Decision:
         turn, policy = question.turn, question.policy
         before = self._before(turn)
         parent_key = _parent_key(turn)
@@ -301,7 +331,7 @@ class Router:
                 return self._go_on(question, state)  # another request of this turn was faster
             base, now = before(state), self._clock()
             choice = choose(
-                turn, assessment, base, self.catalog, policy, models=question.models, parent=parent, now=now
+                turn, assessment, base, question.catalog, policy, limits=question.limits, parent=parent, now=now
             )
             decision = self._decision(question, choice, assessment)
             begun = (base or SessionState(parent=parent_key or None)).began(
@@ -311,7 +341,7 @@ class Router:
 
         return self._keep(question, make)
 
-    def _going_on(self, question: _Question, state: SessionState) -> _Make:
+    def _going_on(self, question: Question, state: SessionState) -> _Make:
         def make(now: SessionState | None) -> tuple[SessionState, Decision]:
             if now is None or now.turn_key == state.turn_key:
                 return self._go_on(question, now or state)
@@ -320,20 +350,20 @@ class Router:
 
         return make
 
-    def _go_on(self, question: _Question, state: SessionState) -> tuple[SessionState, Decision]:
-        choice = keep(question.turn, state, self.catalog, question.policy, models=question.models)
+    def _go_on(self, question: Question, state: SessionState) -> tuple[SessionState, Decision]:
+        choice = keep(question.turn, state, question.catalog, question.policy, limits=question.limits)
         decision = self._decision(question, choice, state.assessment)
         return state.went_on(question.turn, decision, self._clock()), decision
 
-    def _failed(self, question: _Question, error: Exception) -> Decision:
+    def _failed(self, question: Question, error: Exception) -> Decision:
         self.n_failures += 1
         if self.on_failure is not None:
             self.on_failure(error)
         return self._default(question, f"The classifier failed ({type(error).__name__}): the safe default.")
 
-    def _default(self, question: _Question, reason: str) -> Decision:
+    def _default(self, question: Question, reason: str) -> Decision:
         turn = question.turn
-        choice = choose_default(turn, self.catalog, question.policy, reason, models=question.models)
+        choice = choose_default(turn, question.catalog, question.policy, reason, limits=question.limits)
         before = self._before(turn)
 
         def make(state: SessionState | None) -> tuple[SessionState, Decision]:
@@ -353,7 +383,7 @@ class Router:
         found = self._state(turn.state_key)
         return lambda _: found
 
-    def _keep(self, question: _Question, make: _Make) -> Decision:
+    def _keep(self, question: Question, make: _Make) -> Decision:
         """Make a decision and remember it, unless the same request was answered meanwhile."""
         key = question.turn.next_state_key
         if not key:
@@ -371,34 +401,13 @@ class Router:
     def _state(self, key: str) -> SessionState | None:
         return self.sessions.get(key) if key else None
 
-    def _question(
-        self,
-        turn: Turn,
-        models: Collection[str] | None,
-        policy: str | Policy | None,
-        started: float | None = None,
-    ) -> _Question:
-        rule, notes = self._named_policy(policy)
-        allowed = None if models is None else frozenset(models)
-        key = turn.request_key
-        if key and (allowed is not None or rule is not self.policy):
-            key = hash_parts(key, rule.version, *sorted(allowed or ()), allowed is None)
-        return _Question(turn, key, allowed, rule, notes, perf_counter() if started is None else started)
+    def _question(self, turn: Turn, asking: Asking, started: float | None = None) -> Question:
+        bound = self.risk_bound
+        spent = self.spent() if self.spent is not None else None
+        threshold = None if bound is None else bound.threshold
+        return make_question(turn, asking, self._rules, care_threshold=threshold, spent=spent, started=started)
 
-    def _named_policy(self, policy: str | Policy | None) -> tuple[Policy, tuple[str, ...]]:
-        if policy is None:
-            return self.policy, ()
-        if isinstance(policy, str):
-            # Names come from clients: presets only, never a path.
-            if policy not in self._presets:
-                if policy not in policy_names():
-                    return self.policy, ("The named policy is no preset of this service and was ignored.",)
-                self._presets[policy] = Policy.load(policy)
-            policy = self._presets[policy]
-        policy.check(self.catalog)
-        return policy, ()
-
-    def _decision(self, question: _Question, choice: Choice, assessment: Assessment | None = None) -> Decision:
+    def _decision(self, question: Question, choice: Choice, assessment: Assessment | None = None) -> Decision:
         turn = question.turn
         total_ms = _ms_since(question.started)
         decide_ms = max(0.0, total_ms - sum(question.latency_ms.values()))
@@ -411,7 +420,7 @@ class Router:
             assessment=assessment,
             context_tokens=turn.context_tokens,
             expected_cost=choice.expected_cost,
-            reasons=(*choice.reasons, *question.notes),
+            reasons=(*choice.reasons, *sentences(question.notes)),
             sticky=choice.sticky,
             model_version=self.model_version,
             policy_version=question.policy.version,
@@ -419,6 +428,12 @@ class Router:
             agent_id=turn.agent_id,
             turn_key=turn.key,
             latency_ms={**question.latency_ms, "decide": decide_ms, "total": total_ms},
+            effort=choice.effort,
+            excluded=choice.excluded,
+            stakes=choice.stakes,
+            codes=tuple(dict.fromkeys((*choice.codes, *codes(question.notes)))),
+            limits=question.limits,
+            catalog_version=question.catalog.version,
         )
 
 

@@ -52,7 +52,10 @@ class Decider:
         read_ms = _ms_since(started)
         answer = self._recall(question) or await self._infer(question)
         latency_ms = {"read": read_ms} | _own_parts(answer) | {"total": _ms_since(started)}
-        decision = replace(answer.decision, latency_ms=latency_ms, reasons=answer.decision.reasons + question.notes)
+        decision = replace(answer.decision, latency_ms=latency_ms)
+        if question.notes:
+            noted = (*decision.codes, "asking_ignored")
+            decision = replace(decision, reasons=decision.reasons + question.notes, codes=noted)
         self._note(question, decision, answer.source)
         return Answer(decision, answer.source)
 
@@ -73,7 +76,9 @@ class Decider:
     def _recall(self, question: Question) -> Answer | None:
         turn = question.turn
         try:
-            decision = self._model.router.recall(turn, models=question.models, policy=question.policy)
+            decision = self._model.router.recall(
+                turn, models=question.models, policy=question.policy, caller=question.caller
+            )
         except Exception as exc:
             log_failure(exc)
             return self._default(question, _FAILED, cause="recall_failed")
@@ -106,12 +111,14 @@ class Decider:
     def _shared(self, question: Question) -> "asyncio.Future[Decision]":
         """Start the inference, or join the one that the same request started."""
         turn = question.turn
-        key = (turn.next_state_key, turn.request_key, question.models, question.policy)
+        key = (turn.next_state_key, turn.request_key, question.models, question.policy, question.caller)
         if key in self._running:
             return self._running[key]
 
         def decide() -> Decision:
-            return self._model.router.decide_turn(turn, models=question.models, policy=question.policy)
+            return self._model.router.decide_turn(
+                turn, models=question.models, policy=question.policy, caller=question.caller
+            )
 
         running = self._model.infer(decide, max_waiting=self._settings.max_queued_decisions)
         if turn.next_state_key and turn.request_key:
@@ -124,7 +131,9 @@ class Decider:
         logger.warning("safe default given", extra={"cause": cause})
         router, turn = self._model.router, question.turn
         try:
-            decision = router.default(turn, reason, models=question.models, policy=question.policy)
+            decision = router.default(
+                turn, reason, models=question.models, policy=question.policy, caller=question.caller
+            )
         except Exception as exc:
             # The sessions themselves fail: without keys nobody asks them.
             log_failure(exc)
@@ -135,7 +144,12 @@ class Decider:
     def _note(self, question: Question, decision: Decision, source: Source) -> None:
         self._telemetry.observe_decision(decision, source)
         record = DecisionRecord.of(
-            question.turn, decision, created_at=utc_now(), allowed=question.models, policy=question.policy
+            question.turn,
+            decision,
+            created_at=utc_now(),
+            allowed=question.models,
+            policy=question.policy,
+            caller=question.caller,
         )
         self._recorder.submit(record.with_text(question.turn) if self._settings.store_text else record)
         _log(decision, source)

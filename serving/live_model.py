@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pointsman.classifier.assessment import Turn
@@ -89,6 +90,7 @@ class LiveModel:
             "bundle_digest": self._bundle_digest,
             "policy_version": router.policy.version,
             "catalog_version": router.catalog.version,
+            "risk_bound": None if router.risk_bound is None else asdict(router.risk_bound),
         }
 
     def stop(self) -> None:

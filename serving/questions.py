@@ -3,11 +3,12 @@ but `PayloadTooLargeError`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pointsman.classifier.assessment import Turn
 from pointsman.classifier.catalog import Catalog
+from pointsman.classifier.limits import Caller
 from pointsman.classifier.policy import policy_names
 from pointsman.classifier.request import parse_body
 from pointsman.classifier.router import Router
@@ -38,6 +39,7 @@ class Question:
     models: tuple[str, ...] | None = None
     policy: str | None = None
     notes: tuple[str, ...] = ()
+    caller: Caller = field(default_factory=Caller)
 
 
 def read_question(router: Router, delivery: Delivery, *, limit_bytes: int) -> Question:
@@ -50,22 +52,23 @@ def read_question(router: Router, delivery: Delivery, *, limit_bytes: int) -> Qu
     # Only the bare path takes envelopes, and only a body with the mark can be one; the reader parses all others.
     parsed = parse_body(body)[0] if path is None and _ENVELOPE_MARK in body else None
     if not isinstance(parsed, dict):
-        return Question(router.read(body, delivery.headers, path=path))
+        return Question(router.read(body, delivery.headers, path=path), caller=Caller.of(delivery.headers))
     if "request" not in parsed:
-        return Question(router.read(parsed, delivery.headers, path=path))
+        return Question(router.read(parsed, delivery.headers, path=path), caller=Caller.of(delivery.headers))
     return _open(router, parsed)
 
 
 def _open(router: Router, envelope: Mapping[str, Any]) -> Question:
     notes: list[str] = []
+    headers = _headers(envelope.get("headers"), notes)
     turn = router.read(
         envelope["request"],
-        _headers(envelope.get("headers"), notes),
+        headers,
         path=_text(envelope, "path", notes),
         session_id=_text(envelope, "session_id", notes),
     )
     models = _models(envelope.get("models"), router.catalog, notes)
-    return Question(turn, models, _policy(envelope, notes), tuple(notes))
+    return Question(turn, models, _policy(envelope, notes), tuple(notes), Caller.of(headers))
 
 
 def _text(envelope: Mapping[str, Any], key: str, notes: list[str]) -> str | None:

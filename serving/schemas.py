@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pointsman.classifier.answers import model_answer
 from pointsman.classifier.assessment import Decision, Message, Turn
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.errors import InputError
-from pointsman.classifier.labels import CATEGORIES, Head
+from pointsman.classifier.labels import Head
 from pointsman.classifier.records import MAX_NAME_LENGTH, Outcome
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -40,6 +41,29 @@ class CostAnswer(_Shape):
     tokens: float
     switch: float
     failure: float
+    effort: str | None
+    cached: float
+    failure_probability: float
+
+
+class ExclusionAnswer(_Shape):
+    """A model that was no candidate, and why."""
+
+    model: str
+    code: str
+    detail: str
+
+
+class StakesAnswer(_Shape):
+    """What hangs on the turn, whichever model takes it."""
+
+    loss_usd: float
+    care_probability: float
+    cached_tokens: int
+    requests: float
+    output_tokens: float
+    growth_tokens: float
+    money_weight: float
 
 
 class DecisionAnswer(_Shape):
@@ -47,6 +71,7 @@ class DecisionAnswer(_Shape):
 
     model: str
     provider: str
+    effort: str | None
     fallbacks: list[str]
     decision_id: str
     kind: Literal["task", "tool_loop", "background", "subagent"]
@@ -57,11 +82,15 @@ class DecisionAnswer(_Shape):
     novelty: float | None
     context_tokens: int
     expected_cost: list[CostAnswer]
+    excluded: list[ExclusionAnswer]
+    stakes: StakesAnswer | None
     reasons: list[str]
+    codes: list[str]
     sticky: bool
     session_id: str | None
     model_version: str
     policy_version: str
+    catalog_version: str
     latency_ms: float
 
 
@@ -175,12 +204,15 @@ def header_value(text: str) -> str:
 
 
 def catalog_answer(catalog: Catalog) -> dict[str, Any]:
-    """Return the catalogue as served: windows, prices in USD per million tokens, evidence with its source."""
-    rows = [asdict(model) | {"capabilities": sorted(model.capabilities)} for model in catalog.models]
-    for row in rows:
-        row["failure"] = dict(zip(CATEGORIES, row["failure"], strict=True))
+    """Return the catalogue as served: windows, prices in USD per million tokens, what is believed, and its grounds."""
     families = [asdict(family) for family in catalog.families]
-    return {"version": catalog.version, "roles": dict(catalog.roles), "models": rows, "families": families}
+    return {
+        "version": catalog.version,
+        "roles": dict(catalog.roles),
+        "models": [model_answer(model) for model in catalog.models],
+        "families": families,
+        "currencies": [asdict(currency) for currency in catalog.currencies],
+    }
 
 
 def _problem(location: tuple[int | str, ...], message: str, found: object) -> str:

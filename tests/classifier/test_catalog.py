@@ -1,13 +1,18 @@
 import re
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
 from pointsman.classifier.assessment import CAPABILITIES
 from pointsman.classifier.catalog import Catalog, profile_names
 from pointsman.classifier.errors import ConfigError
+from pointsman.classifier.evidence import Tally
 from pointsman.classifier.labels import CATEGORIES
-from pointsman.classifier.policy import Policy, policy_names
+from pointsman.classifier.limits import Limits
+from pointsman.classifier.policy import Policy, choose, policy_names
+from pointsman.classifier.router import Router
+from tests.fakes import FakeAssessor, asked, assessed
 
 SMALL = """\
 back_off_trials: 8
@@ -79,7 +84,7 @@ def test_small_catalogue_is_read_as_written(load):
 
 @pytest.mark.parametrize(("tokens", "price"), [(0, 1.0), (32_000, 1.0), (32_001, 2.0), (10**9, 2.0)])
 def test_tier_follows_input_size(load, tokens, price):
-    assert load().model("weak").tier(tokens).input == price
+    assert load().model("weak").prices(tokens).input == price
 
 
 @pytest.mark.parametrize(
@@ -95,13 +100,13 @@ def test_tier_follows_input_size(load, tokens, price):
 )
 def test_model_names_its_obstacle(load, tokens, reserve, needs, obstacle):
     found = load().model("weak").obstacle(frozenset({needs}), tokens, reserve)
-    assert found is None if obstacle is None else obstacle in found
+    assert found is None if obstacle is None else obstacle in found[1]
 
 
 def test_reserved_output_counts_against_the_window(load):
     strong = load().model("strong")
     assert strong.obstacle(frozenset(), 192_000, 8_000) is None
-    assert "too small" in strong.obstacle(frozenset(), 192_001, 8_000)
+    assert strong.obstacle(frozenset(), 192_001, 8_000) == ("window", "whose window of 200000 tokens is too small")
 
 
 # Each mistake: what is replaced, by what, on which line it is then found, in which field, with which words.
@@ -212,12 +217,12 @@ def test_newest_careful_model_is_no_worse_and_no_dearer_than_the_ones_behind_it(
     catalog = Catalog.load("anthropic-dashscope")
     newest, older = (catalog.model(name) for name in catalog.roles["careful"])
     assert all(a <= b for a, b in zip(newest.failure, older.failure, strict=True))
-    assert newest.tier(0).input < older.tier(0).input
+    assert newest.prices(0).input < older.prices(0).input
 
 
 def test_default_profile_has_the_published_prices():
     catalog = Catalog.load("anthropic-dashscope")
-    opus, qwen = catalog.model("claude-opus-5-5").tier(0), catalog.model("qwen3-coder-plus")
+    opus, qwen = catalog.model("claude-opus-5-5").prices(0), catalog.model("qwen3-coder-plus")
     assert (opus.input, opus.output, opus.cache_read) == (4, 20, 0.20)
     assert [(t.up_to, t.input, t.output) for t in qwen.tiers] == [
         (32_000, 1, 5),
@@ -227,3 +232,93 @@ def test_default_profile_has_the_published_prices():
     ]
     assert qwen.input_max == 997_952
     assert {"claude-opus-4-5", "claude-opus-5-5"} == set(catalog.roles["careful"])
+
+
+def test_role_says_the_tier_and_else_the_row():
+    catalog = Catalog.load("anthropic-dashscope")
+    tiers = {model.name: model.tier for model in catalog.models}
+    assert tiers["claude-opus-5-5"] == "careful"
+    assert tiers["claude-haiku-4-5"] == "cheap"  # it has no role here: its row says so
+    assert tiers["claude-sonnet-5-5"] == "standard"
+    assert [catalog.rank(name) for name in tiers] == [
+        {"careful": 2, "standard": 1, "cheap": 0}[t] for t in tiers.values()
+    ]
+
+
+def test_role_outweighs_the_tier_of_a_library(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "library: library\nmodels:\n  - like: claude-opus-5-5\n  - like: claude-haiku-5-5\n"
+        "roles: {careful: claude-haiku-5-5, cheap: claude-opus-5-5, background: claude-haiku-5-5,"
+        " default: claude-haiku-5-5}\n"
+    )
+    assert [model.tier for model in Catalog.load(path).models] == ["cheap", "careful"]
+
+
+CURRENCIES = "currencies: [{name: CNY, usd: 0.14, as_of: 2026-11-20, source: a bank}]\n"
+
+
+def test_prices_in_another_currency_are_converted(load):
+    text = CURRENCIES + SMALL.replace("provider: there", "provider: there\n    currency: CNY")
+    weak = load(text=text).model("weak")
+    assert (weak.currency, weak.prices(0).input) == ("CNY", pytest.approx(0.14))
+    assert weak.prices(0).cache_write == pytest.approx(0.14)
+    assert load(text=text).currencies[0].source == "a bank"
+
+
+def test_unknown_currency_and_tier_are_named(load):
+    with pytest.raises(ConfigError, match=r"models\[1\]\.currency: found 'CNY'; expected one of USD"):
+        load("provider: there", "provider: there\n    currency: CNY")
+    with pytest.raises(ConfigError, match=r"models\[1\]\.tier: found 'dear'; expected one of careful, standard, cheap"):
+        load("provider: there", "provider: there\n    tier: dear")
+
+
+EFFORTS = """capabilities: [tools, images, effort]
+    efforts:
+      - {name: low, output: 0.4, failure_odds: 2, source: a trial}
+      - {name: high, output: 1.5, failure_odds: 0.5, source: a trial}
+"""
+
+
+def test_effort_is_weighed_with_its_model(load):
+    catalog = load("capabilities: [tools, images]\n", EFFORTS)
+    policy = Policy.load("balanced")
+    allowed = Limits(models=frozenset({"strong"}))
+    easy = choose(asked(), assessed("docs", "low", "file"), None, catalog, policy, limits=allowed)
+    hard = choose(asked(), assessed("debugging", "high", "file"), None, catalog, policy, limits=allowed)
+    assert (easy.effort, hard.effort) == ("low", "high")
+    assert hard.expected_cost[0].failure_probability == pytest.approx(1 / 9)  # odds of 1/4, halved
+    assert easy.expected_cost[0].tokens < hard.expected_cost[0].tokens
+
+
+def test_effort_of_a_turn_stays_along_its_loop(load):
+    catalog = load("capabilities: [tools, images]\n", EFFORTS)
+    router = Router(FakeAssessor(default=assessed("debugging", "high")), catalog, Policy.load("balanced"))
+    assert [router.decide_turn(asked(step=i)).effort for i in range(3)] == ["high"] * 3
+
+
+def test_efforts_need_the_capability(load):
+    with pytest.raises(ConfigError, match=r"models\[0\]\.efforts: found efforts of a model that takes none"):
+        load("capabilities: [tools, images]\n", EFFORTS.replace(", effort]", "]"))
+
+
+def test_cheap_models_drift_over_a_whole_code_base():
+    catalog = Catalog.load("anthropic-dashscope")
+    for name, drifts in (("claude-opus-5-5", False), ("claude-haiku-5-5", True), ("qwen3-coder-plus", True)):
+        file, multi, repo = catalog.model(name).posterior.rates[:3]
+        assert file == multi
+        assert (repo > multi) is drifts
+
+
+def test_outcomes_make_another_version_and_leave_the_rest():
+    catalog = Catalog.load("anthropic-dashscope")
+    failed = catalog.with_outcomes({"claude-haiku-5-5": [Tally(30, 40)] * len(CATEGORIES)}, date(2026, 11, 22))
+    assert failed.model("claude-haiku-5-5").failure[0] > catalog.model("claude-haiku-5-5").failure[0]
+    assert failed.model("claude-opus-5-5") == catalog.model("claude-opus-5-5")
+    assert failed.version.startswith(catalog.version + "+")
+    assert failed.with_outcomes({}, date(2026, 11, 22)).models == catalog.models
+
+
+def test_files_of_a_catalogue_and_a_policy_are_known():
+    assert [path.name for path in Catalog.load("kimi").files] == ["kimi.yaml", "library.yaml"]
+    assert [path.name for path in Policy.load("frugal").files] == ["frugal.yaml", "balanced.yaml"]

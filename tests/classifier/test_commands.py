@@ -2,10 +2,13 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
+from pointsman.classifier.bundle import load_bundle, write_manifest
 from pointsman.classifier.commands import build_parser, main
+from pointsman.classifier.risk_bound import RiskBound
 
 
 @pytest.fixture
@@ -87,6 +90,13 @@ def test_doctor_decides_once(capsys, tiny):
     assert status == 0
     assert "bundle tiny-1, verified" in out
     assert "a decision in" in out
+    assert "none  the bundle carries no risk bound" in out
+
+
+def test_doctor_shows_the_risk_bound(capsys, tiny_bundle_copy):
+    bound = RiskBound(0.05, 0.9, 0.21, 500, 160, 0.4, None)
+    write_manifest(tiny_bundle_copy, replace(load_bundle(tiny_bundle_copy).manifest, risk_bound=bound))
+    assert f"ok    {bound.describe()}" in run(capsys, "doctor", "--bundle", tiny_bundle_copy)[1]
 
 
 def test_missing_bundle_is_one_line_on_stderr(capsys, tmp_path):

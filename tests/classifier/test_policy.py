@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointsman.classifier.assessment import Assessment, HeadResult, Kind
+from pointsman.classifier.assessment import Assessment, Exclusion, HeadResult, Kind
 from pointsman.classifier.catalog import HARD, Catalog, profile_names
 from pointsman.classifier.errors import ConfigError
 from pointsman.classifier.labels import HEADS, needs_care
@@ -172,7 +172,7 @@ def test_growth_keeps_a_nearly_full_window_free():
     narrow = weigh(assessed("debugging", "high", "file"), turn, models=allowed)
     wide = weigh(assessed("debugging", "high", "repo"), turn, models=allowed)
     assert (narrow.model, wide.model) == ("claude-opus-4-5", "qwen3-coder-plus")
-    assert any("claude-opus-4-5, whose window of 200000" in reason for reason in wide.reasons)
+    assert Exclusion("claude-opus-4-5", "window", "whose window of 200000 tokens is too small") in wide.excluded
 
 
 def test_window_without_room_to_grow_beats_none():
@@ -192,7 +192,7 @@ def test_nothing_fits_takes_the_largest_window():
 def test_hard_capability_excludes_and_soft_one_is_translated():
     hard = weigh(assessed("docs", "low"), asked(needs=frozenset({"mid_system"})))
     assert "qwen3-coder-plus" not in (hard.model, *hard.fallbacks)
-    assert any("qwen3-coder-plus, which is not known to take mid_system" in reason for reason in hard.reasons)
+    assert Exclusion("qwen3-coder-plus", "capability", "which is not known to take mid_system") in hard.excluded
     soft = weigh(
         assessed("docs", "low"), asked(needs=frozenset({"thinking_enabled", "effort"})), models=["qwen3-coder-plus"]
     )
@@ -206,12 +206,13 @@ def test_output_limit_above_the_models_is_named():
 
 def test_reasons_are_short_and_hold_the_terms():
     choice = weigh(assessed("debugging", "high", sure=0.83), asked("Find my secret bug", needs=CLAUDE_CODE))
-    text = " ".join(choice.reasons)
-    assert text.startswith("Debugging 0.83, high risk 0.83: a miss costs about 33.57 USD here.")
-    assert f"{CAREFUL} is expected to cost" in text
-    assert f"Next: {CHEAP} at" in text
-    assert "secret" not in text
-    assert all(len(reason) < 140 for reason in choice.reasons)
+    assert choice.reasons == (
+        "High risk 0.83 · debugging 0.83 over several files: a miss costs about 33.57 USD here, "
+        f"{CAREFUL} 0.45 USD more than {CHEAP}.",
+        f"{CAREFUL} fails on about 11% of such turns, {CHEAP} on 32%: 4.19 against 10.62 USD expected in all.",
+    )
+    assert choice.codes == ("least_cost",)
+    assert "secret" not in " ".join(choice.reasons)
 
 
 @given(turns)
@@ -232,7 +233,7 @@ def test_background_too_long_for_its_model_goes_to_the_next_cheap_one():
     turn = asked(kind=Kind.BACKGROUND, background="summary", context_tokens=150_000)
     choice = choose_background(turn, CATALOGS["anthropic-ollama"], BALANCED)
     assert choice.model == "claude-haiku-5-5"
-    assert any("qwen3-coder, whose window of 64000 tokens is too small" in reason for reason in choice.reasons)
+    assert Exclusion("qwen3-coder", "window", "whose window of 64000 tokens is too small") in choice.excluded
 
 
 def test_background_of_an_allow_list_takes_its_cheapest():

@@ -143,12 +143,27 @@ def test_model_that_no_longer_takes_the_session_is_left_upwards():
     assert choice.model == CAREFUL
 
 
-def test_subagent_follows_its_own_turn():
-    parent, turn = on(CAREFUL, context_tokens=100_000), asked(agent="a1")
-    choice = choose(turn, assessed(*EASY), None, CATALOG, BALANCED, parent=parent)
-    assert choice.model == CHEAP
+@pytest.mark.parametrize(
+    ("model", "labels", "expected"),
+    [(CAREFUL, EASY, CAREFUL), (CHEAP, EASY, CHEAP), (CHEAP, HARD, CAREFUL), (CAREFUL, HARD, CAREFUL)],
+    ids=["easy under careful", "easy under cheap", "hard under cheap", "hard under careful"],
+)
+def test_subagent_keeps_its_parents_tier_unless_its_own_risk_is_higher(model, labels, expected):
+    choice = choose(asked(agent="a1"), assessed(*labels), None, CATALOG, BALANCED, parent=on(model))
+    assert choice.model == expected
+    assert ("parent_tier" in choice.codes) == (model == expected)
+
+
+def test_subagent_brings_none_of_its_parents_cache():
+    parent = on(CAREFUL, context_tokens=100_000)
+    choice = choose(asked(agent="a1"), assessed(*EASY), None, CATALOG, BALANCED, parent=parent)
     cost = next(cost for cost in choice.expected_cost if cost.model == CHEAP)
-    assert cost.switch == BALANCED.coherence_usd  # nothing of the parent's cache is the subagent's
+    assert cost.switch == BALANCED.coherence_usd
+
+
+def test_subagent_stays_where_it_began_on_its_later_turns():
+    choice = choose(asked(agent="a1", n=2), assessed(*EASY), on(CAREFUL), CATALOG, BALANCED, parent=on(CAREFUL))
+    assert choice.model == CAREFUL
 
 
 def test_subagent_stays_with_its_parent_for_small_gains():

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pointsman.classifier.asking import Asking
 from pointsman.classifier.assessment import Kind
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.errors import ConfigError, InferenceError
@@ -158,10 +159,10 @@ def test_background_takes_its_own_model_and_leaves_the_session_alone(router, ass
 
 
 def test_subagent_has_its_own_turn_and_loop(router):
-    router.decide_turn(asked("fix the race"))
-    assert router.decide_turn(asked("fix the typo", agent="a1")).model == CHEAP
-    assert router.decide_turn(asked("fix the typo", agent="a1", step=1)).model == CHEAP
-    assert router.decide_turn(asked("fix the race", step=1)).model == CAREFUL
+    router.decide_turn(asked("fix the typo"))
+    assert router.decide_turn(asked("fix the race", agent="a1")).model == CAREFUL
+    assert router.decide_turn(asked("fix the race", agent="a1", step=1)).model == CAREFUL
+    assert router.decide_turn(asked("fix the typo", step=1)).model == CHEAP
     assert router.sessions.get("s1/a1").parent == "s1"
 
 
@@ -291,7 +292,7 @@ def test_loop_of_an_earlier_turn_ends_on_its_own_model(router):
     late = asked("fix the typo", step=1)
     state = states.get("s1")
     router.decide_turn(asked("fix the race", n=2))
-    question = router._question(late, None, None)
+    question = router._question(late, Asking())
     decision = router._keep(question, router._going_on(question, state))
     assert decision.model == CHEAP
     assert states.get("s1").model == CAREFUL

@@ -56,7 +56,7 @@ class Assessor:
             return []
         encoded = self._encoder.encode(texts)
         probabilities = self.probabilities(encoded)
-        scores = novelty(encoded.embedding, self._reference, self.bundle.manifest.novelty)
+        scores = novelty(encoded.surface, self._reference, self.bundle.manifest.novelty)
         return [
             Assessment(
                 **{head: HeadResult(head, tuple(probabilities[head][row].tolist())) for head in HEADS},
@@ -72,23 +72,44 @@ class Assessor:
         return {head: apply_temperature(encoded.logits[head], temperatures[head]) for head in HEADS}
 
 
-def novelty(embedding: FloatArray, reference: FloatArray, scale: NoveltyScale) -> npt.NDArray[np.float64]:
+def distance(surface: FloatArray, reference: FloatArray) -> npt.NDArray[np.float64]:
+    """Measure how far texts lie from the training data: the Mahalanobis distance.
+
+    Parameters
+    ----------
+    surface : float array, shape (n_texts, n_hidden)
+        Mean states of the prompts in the middle of the encoder.
+    reference : float array, shape (1 + n_hidden, n_hidden)
+        First row: the training mean. Below: the matrix that whitens differences from it.
+
+    Returns
+    -------
+    float array, shape (n_texts,)
+        Not negative; about the root of `n_hidden` for training turns.
+
+    References
+    ----------
+    Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks",
+    arXiv:1807.03888 (with one class and shrunk covariance).
+    """
+    white = (surface - reference[0]) @ reference[1:]  # (n_texts, n_hidden)
+    return np.asarray(np.linalg.norm(white, axis=1), dtype=np.float64)
+
+
+def novelty(surface: FloatArray, reference: FloatArray, scale: NoveltyScale) -> npt.NDArray[np.float64]:
     """Score how unlike the training data each text is.
 
     Parameters
     ----------
-    embedding : float array, shape (n_texts, n_dimensions)
-        Unit vectors.
-    reference : float array, shape (n_centres, n_dimensions)
-        Unit vectors, centres of the training embeddings.
+    surface, reference
+        As for `distance`.
     scale : NoveltyScale
-        Cosine distances where novelty begins and where it is complete.
+        Distances where novelty begins and where it is complete.
 
     Returns
     -------
     float array, shape (n_texts,)
         0 (ordinary) to 1 (foreign).
     """
-    distance = 1.0 - (embedding @ reference.T).max(axis=1)  # (n_texts,)
-    share = (distance - scale.near) / max(scale.far - scale.near, 1e-9)
-    return np.asarray(np.clip(share, 0.0, 1.0), dtype=np.float64)
+    share = (distance(surface, reference) - scale.near) / max(scale.far - scale.near, 1e-9)
+    return np.clip(share, 0.0, 1.0)

@@ -1,9 +1,9 @@
 """The bundle: the folder that is deployed, and the manifest that vouches for it.
 
     manifest.json    format version, digests of every other file, heads and labels, temperatures, limits, metrics
-    model.onnx       one graph: token ids -> logits per head and the embedding
+    model.onnx       one graph: token ids -> logits per head, the embedding, the state that novelty is read from
     tokenizer.json   the tokenizer
-    reference.npy    centres of the training embeddings, for novelty (vectors, never text)
+    reference.npy    mean and whitening matrix of the training turns, for novelty (numbers, never text)
     card.md          the model card
 
 Every file is checked against its digest before anything is parsed. Nothing is ever unpickled.
@@ -45,7 +45,7 @@ class Encoder:
 
 @dataclass(frozen=True, slots=True)
 class NoveltyScale:
-    """Cosine distances to the nearest centre: below `near` a text is ordinary, from `far` on it is foreign."""
+    """Distances from the training turns: below `near` a text is ordinary, from `far` on it is foreign."""
 
     near: float
     far: float

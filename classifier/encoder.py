@@ -1,4 +1,4 @@
-"""Tokenise and run the ONNX graph: texts -> logits per head, and the embedding.
+"""Tokenise and run the ONNX graph: texts -> logits per head, the embedding, and the state for novelty.
 
 One thread by default: two sessions that spin on the same cores slow each other down more than a second thread
 helps. Scale with workers.
@@ -21,15 +21,20 @@ from .tokens import TextTokenizer, TokenBatch
 
 FloatArray = npt.NDArray[np.float32]
 
-_OUTPUTS: Final = (*HEADS, "embedding")
+_OUTPUTS: Final = (*HEADS, "embedding", "surface")
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Graph outputs: logits per head (n_texts, n_labels) and unit embeddings (n_texts, n_dimensions)."""
+    """Graph outputs.
+
+    Logits per head (n_texts, n_labels), unit embeddings (n_texts, n_dimensions), and the mean state of the prompt in
+    the middle of the encoder (n_texts, n_hidden), from which novelty is read.
+    """
 
     logits: dict[Head, FloatArray]
     embedding: FloatArray
+    surface: FloatArray
 
 
 class OnnxEncoder:
@@ -52,7 +57,7 @@ class OnnxEncoder:
         Raises
         ------
         BundleCorruptError
-            The runtime cannot load it, or its outputs are not the heads and the embedding.
+            The runtime cannot load it, or its outputs are not the expected ones.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = n_threads
@@ -97,5 +102,5 @@ class OnnxEncoder:
                 "token_type_ids": tokens.token_type_ids,
             },
         )
-        logits = {head: np.asarray(values) for head, values in zip(HEADS, outputs[:-1], strict=True)}
-        return Encoded(logits=logits, embedding=np.asarray(outputs[-1]))
+        *logits, embedding, surface = map(np.asarray, outputs)
+        return Encoded(dict(zip(HEADS, logits, strict=True)), embedding, surface)

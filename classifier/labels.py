@@ -35,8 +35,12 @@ HEADS: Final[dict[Head, tuple[str, ...]]] = {
 }
 
 
+#: Where even a medium risk needs care.
+CAREFUL_CATEGORIES: Final = frozenset({"debugging", "migration", "security"})
+
+
 def needs_care(category: str, risk: str, scope: str) -> bool:
     """Say whether a turn with these labels is one where a cheap model's near miss is expensive."""
     if risk == "high":
         return True
-    return risk == "medium" and (category in {"debugging", "security", "migration"} or scope == "repo")
+    return risk == "medium" and (category in CAREFUL_CATEGORIES or scope == "repo")

@@ -32,7 +32,8 @@ from .heads import LinearHead
 OPSET: Final = 18
 INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 EMBEDDING: Final = "embedding"
-OUTPUTS: Final = (*HEADS, EMBEDDING)
+SURFACE: Final = "surface"
+OUTPUTS: Final = (*HEADS, EMBEDDING, SURFACE)
 
 #: Names of the nodes and weights that `set_heads` owns.
 _OWN: Final = "pointsman."
@@ -41,18 +42,19 @@ Floats = npt.NDArray[np.float32]
 Outputs = dict[str, Floats]
 
 
-class UnitEmbedding(nn.Module):
-    """The encoder with its embedding scaled to length 1."""
+class ExportedEncoder(nn.Module):
+    """What goes into the graph: the embedding scaled to length 1, and the state that novelty is read from."""
 
-    def __init__(self, encoder: EmbeddingEncoder) -> None:
+    def __init__(self, encoder: EmbeddingEncoder, novelty_layer: int) -> None:
         super().__init__()
         self.encoder = encoder
+        self.novelty_layer = min(novelty_layer, encoder.n_layers)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
-    ) -> torch.Tensor:
-        embedding = self.encoder(input_ids, attention_mask, token_type_ids)
-        return torch.as_tensor(embedding / embedding.norm(dim=-1, keepdim=True).clamp(min=1e-12))
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        embedding, surface = self.encoder.read(input_ids, attention_mask, token_type_ids, layer=self.novelty_layer)
+        return torch.as_tensor(embedding / embedding.norm(dim=-1, keepdim=True).clamp(min=1e-12)), surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def set_heads(graph: Path, heads: dict[Head, LinearHead]) -> None:
     """
     model = onnx.load(str(graph))
     content = model.graph
-    embedding = next(output for output in content.output if output.name == EMBEDDING)
+    embedding, surface = (next(o for o in content.output if o.name == name) for name in (EMBEDDING, SURFACE))
     n_dimensions = embedding.type.tensor_type.shape.dim[1].dim_value
     for repeated in (content.node, content.initializer):
         _keep(repeated, [item for item in repeated if not item.name.startswith(_OWN)])
@@ -101,7 +103,7 @@ def set_heads(graph: Path, heads: dict[Head, LinearHead]) -> None:
     for head in HEADS:
         _append_head(content, head, heads[head], n_dimensions)
     outputs = [onnx.helper.make_tensor_value_info(h, onnx.TensorProto.FLOAT, ["n_texts", len(HEADS[h])]) for h in HEADS]
-    _keep(content.output, [*outputs, embedding])
+    _keep(content.output, [*outputs, embedding, surface])
     onnx.checker.check_model(model)
     onnx.save(model, str(graph))
 
@@ -124,9 +126,9 @@ def _keep(repeated: Any, items: list[Any]) -> None:
     repeated.extend(kept)
 
 
-def export_fp32(encoder: EmbeddingEncoder, path: Path) -> None:
-    """Write the fp32 graph of the embedding with free batch and token dimensions."""
-    model = UnitEmbedding(encoder).eval()
+def export_fp32(encoder: EmbeddingEncoder, path: Path, *, novelty_layer: int) -> None:
+    """Write the fp32 graph of the encoder with free batch and token dimensions."""
+    model = ExportedEncoder(encoder, novelty_layer).eval()
     example = torch.ones((2, 9), dtype=torch.int64)
     axes = {0: "n_texts", 1: "n_tokens"}
     with warnings.catch_warnings():
@@ -137,8 +139,8 @@ def export_fp32(encoder: EmbeddingEncoder, path: Path) -> None:
             (example, example, torch.zeros_like(example)),
             str(path),
             input_names=list(INPUTS),
-            output_names=[EMBEDDING],
-            dynamic_axes={name: axes for name in INPUTS} | {EMBEDDING: {0: "n_texts"}},
+            output_names=[EMBEDDING, SURFACE],
+            dynamic_axes={name: axes for name in INPUTS} | {name: {0: "n_texts"} for name in (EMBEDDING, SURFACE)},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -163,10 +165,11 @@ def quantise(fp32: Path, int8: Path) -> None:
 
 def torch_outputs(encoder: EmbeddingEncoder, heads: dict[Head, LinearHead], tokens: TokenBatch) -> Outputs:
     """Run the Python pipeline: torch encoder, then the heads in numpy."""
+    inputs = (torch.from_numpy(getattr(tokens, name)) for name in INPUTS)
     with torch.no_grad():
-        embedding = UnitEmbedding(encoder)(*(torch.from_numpy(getattr(tokens, name)) for name in INPUTS)).numpy()
-    logits: Outputs = {head: heads[head].logits(head_input(embedding)).astype(np.float32) for head in HEADS}
-    return logits | {EMBEDDING: embedding}
+        embedding, _ = ExportedEncoder(encoder, encoder.n_layers)(*inputs)
+    logits = {head: heads[head].logits(head_input(embedding.numpy())).astype(np.float32) for head in HEADS}
+    return logits | {EMBEDDING: embedding.numpy()}
 
 
 def onnx_outputs(path: Path, batches: list[TokenBatch]) -> list[Outputs]:

@@ -42,9 +42,8 @@ class EmbeddingEncoder(nn.Module):
         """Give each new token of a lexicon an embedding of its own, started from its gloss."""
         words: nn.Embedding = self.encoder.get_input_embeddings()  # type: ignore[operator]
         table = gloss_embeddings(words.weight.detach(), glosses)
-        self.encoder.set_input_embeddings(  # type: ignore[operator]
-            nn.Embedding.from_pretrained(table, freeze=False, padding_idx=words.padding_idx)
-        )
+        extended = nn.Embedding(table.shape[0], table.shape[1], padding_idx=words.padding_idx, _weight=table)
+        self.encoder.set_input_embeddings(extended)  # type: ignore[operator]
 
     @property
     def n_dimensions(self) -> int:
@@ -53,12 +52,30 @@ class EmbeddingEncoder(nn.Module):
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
     ) -> torch.Tensor:
-        states = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-        ).last_hidden_state  # (n_texts, n_tokens, n_hidden)
-        of_prompt = (attention_mask * (1 - token_type_ids)).unsqueeze(-1).to(states.dtype)
-        mean = (states * of_prompt).sum(1) / of_prompt.sum(1).clamp(min=1.0)
-        return torch.cat([states[:, 0], mean], dim=-1)  # (n_texts, 2 * n_hidden)
+        return self.read(input_ids, attention_mask, token_type_ids, layer=-1)[0]
+
+    def read(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor, *, layer: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the embedding (n_texts, 2 * n_hidden) and the mean state of the prompt after `layer` (.., n_hidden).
+
+        Fine-tuning bends the last layers towards the labels; a layer in the middle still tells one subject matter
+        from another, which is what novelty is read from.
+        """
+        layers = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            output_hidden_states=True,
+        ).hidden_states  # n_layers + 1 of (n_texts, n_tokens, n_hidden)
+        of_prompt = (attention_mask * (1 - token_type_ids)).unsqueeze(-1).to(layers[-1].dtype)
+        n_prompt = of_prompt.sum(1).clamp(min=1.0)
+        mean, surface = ((layers[i] * of_prompt).sum(1) / n_prompt for i in (-1, layer))
+        return torch.cat([layers[-1][:, 0], mean], dim=-1), surface
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.encoder.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,8 @@ def extend_tokenizer(tokenizer: Tokenizer, terms: Sequence[Term]) -> dict[int, l
     }
     known = [term for term in terms if glosses[term]]
     tokenizer.add_tokens([term.token for term in known])
-    return {tokenizer.token_to_id(term.text): glosses[term] for term in known}
+    ids = ((tokenizer.token_to_id(term.text), glosses[term]) for term in known)
+    return {token: gloss for token, gloss in ids if token is not None}
 
 
 def gloss_embeddings(embeddings: torch.Tensor, glosses: Mapping[int, Sequence[int]]) -> torch.Tensor:

@@ -17,13 +17,15 @@ from tqdm import tqdm
 from pointsman.classifier import bundle as bundles
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import Bundle, Encoder, Manifest
+from pointsman.classifier.calibration import apply_temperature
 from pointsman.classifier.encoder import OnnxEncoder
 from pointsman.classifier.errors import BundleError
 from pointsman.classifier.labels import HEADS, Head
+from pointsman.classifier.risk_bound import RiskBound
 from pointsman.classifier.tokens import TextTokenizer
 
 from . import export
-from .calibrate import fit_temperature, novelty_scale, reference_set
+from .calibrate import care_probabilities, fit_risk_bound, fit_temperature, novelty_scale, reference_of
 from .config import TrainConfig
 from .datasets import Example, digest_of, read_examples, split_by_group
 from .encoder_source import WEIGHTS, encoder_folder
@@ -113,34 +115,48 @@ def prepare(folder: Path, config: TrainConfig) -> tuple[TextTokenizer, Embedding
 
 
 @dataclass(frozen=True, slots=True)
+class Embedded:
+    """What the quantised graph makes of rows: unit embeddings (n_rows, n_dimensions), and states (n_rows, n_hidden)."""
+
+    embedding: npt.NDArray[np.float32]
+    surface: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Fitted:
     """What is fitted on the frozen encoder."""
 
     heads: dict[Head, LinearHead]
     temperatures: dict[Head, float]
+    risk_bound: RiskBound
     reference: npt.NDArray[np.float32]
     novelty: bundles.NoveltyScale
 
 
-def fit_on_embeddings(
-    of_train: npt.NDArray[np.float32], of_calibration: npt.NDArray[np.float32], data: Data, config: TrainConfig
-) -> Fitted:
-    """Fit heads, temperatures and the novelty reference on unit embeddings."""
-    rows, held_out = export.head_input(of_train), export.head_input(of_calibration)
+def fit_on_embeddings(of_train: Embedded, of_calibration: Embedded, data: Data, config: TrainConfig) -> Fitted:
+    """Fit heads, temperatures, the risk bound and the novelty reference on what the graph gives."""
+    rows, held_out = export.head_input(of_train.embedding), export.head_input(of_calibration.embedding)
     heads = fit_heads(rows, data.train, config.heads, validation=(held_out, data.calibration))
-    temperatures = {
-        head: fit_temperature(heads[head].logits(held_out), label_ids(data.calibration, head)) for head in HEADS
-    }
+    logits = {head: heads[head].logits(held_out) for head in HEADS}
+    temperatures = {head: fit_temperature(logits[head], label_ids(data.calibration, head)) for head in HEADS}
     logger.info("temperatures %s", temperatures)
-    reference = reference_set(of_train, config.novelty)
-    return Fitted(heads, temperatures, reference, novelty_scale(of_calibration, reference))
+    probabilities = {head: apply_temperature(logits[head], temperatures[head]) for head in HEADS}
+    risk_bound = fit_risk_bound(
+        care_probabilities(probabilities),
+        np.array([example.needs_care for example in data.calibration]),
+        config.risk_bound,
+    )
+    logger.info("%s", risk_bound.describe())
+    reference = reference_of(of_train.surface, config.novelty)
+    scale = novelty_scale(of_calibration.surface, reference)
+    return Fitted(heads, temperatures, risk_bound, reference, scale)
 
 
 def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data, config: TrainConfig) -> Bundle:
-    """Export, quantise, fit on the quantised embeddings, prove parity, and write the bundle's files."""
+    """Export, quantise, fit on what the quantised graph gives, prove parity, and write the bundle's files."""
     output = config.output
     int8, fp32 = output / bundles.MODEL, output.with_name(output.name + ".fp32.onnx")
-    export.export_fp32(encoder, fp32)
+    export.export_fp32(encoder, fp32, novelty_layer=config.novelty.layer)
     export.quantise(fp32, int8)
     export.set_heads(int8, export.no_heads(encoder.n_dimensions))
     runtime = OnnxEncoder.open(int8, tokenizer, n_threads=config.finetune.n_threads)
@@ -150,7 +166,8 @@ def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data
     agreement = prove_parity(encoder, fitted.heads, (fp32, int8), data.calibration, tokenizer)
     fp32.unlink()
     folder = encoder_folder(config.encoder)
-    np.save(output / bundles.REFERENCE, fitted.reference.astype(np.float16), allow_pickle=False)
+    # fp32: at half precision the whitened distances move by up to a tenth.
+    np.save(output / bundles.REFERENCE, fitted.reference, allow_pickle=False)
     (output / bundles.CARD).write_text(f"# Model card: {config.version}\n", encoding="utf-8")
     manifest = Manifest(
         version=config.version,
@@ -159,6 +176,7 @@ def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data
         budget=config.budget,
         encoder=Encoder(config.encoder.name, config.encoder.licence, bundles.sha256_of(folder / WEIGHTS)),
         novelty=fitted.novelty,
+        risk_bound=fitted.risk_bound,
         opset=export.OPSET,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_data={
@@ -175,15 +193,16 @@ def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data
     return bundles.load_bundle(output)
 
 
-def embed(runtime: OnnxEncoder, examples: Sequence[Example], *, size: int = 16) -> npt.NDArray[np.float32]:
-    """Embed examples with a graph, in order; unit vectors of shape (n_examples, n_dimensions)."""
+def embed(runtime: OnnxEncoder, examples: Sequence[Example], *, size: int = 16) -> Embedded:
+    """Run the graph on examples; rows in their order."""
     texts = [example.text for example in examples]
     order = sorted(range(len(texts)), key=lambda i: len(texts[i].prompt) + sum(map(len, texts[i].context)))
-    rows: dict[int, npt.NDArray[np.float32]] = {}
+    rows: dict[int, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = {}
     for start in tqdm(range(0, len(order), size), desc="embed", unit="batch", mininterval=5):
         chosen = order[start : start + size]
-        rows.update(zip(chosen, runtime.encode([texts[i] for i in chosen]).embedding, strict=True))
-    return np.stack([rows[i] for i in range(len(texts))])
+        encoded = runtime.encode([texts[i] for i in chosen])
+        rows.update(zip(chosen, zip(encoded.embedding, encoded.surface, strict=True), strict=True))
+    return Embedded(*(np.stack([rows[i][part] for i in range(len(texts))]) for part in (0, 1)))
 
 
 def prove_parity(

@@ -8,7 +8,7 @@ import pytest
 
 from pointsman.classifier import bundle as bundles
 from pointsman.classifier.assessment import Message, Turn
-from pointsman.classifier.assessor import Assessor, novelty
+from pointsman.classifier.assessor import Assessor, distance, novelty
 from pointsman.classifier.bundle import NoveltyScale
 from pointsman.classifier.encoder import OnnxEncoder
 from pointsman.classifier.errors import BundleCorruptError, InferenceError
@@ -79,11 +79,17 @@ def test_context_is_a_second_segment_within_its_budget(tokenizer):
     assert batch.token_type_ids[0].tolist() == [0] * 3 + [1] * 10
 
 
+def test_distance_is_in_units_of_the_training_spread():
+    # Mean (1, 0), standard deviations 1 and 2.
+    reference = np.array([[1, 0], [1, 0], [0, 0.5]], dtype=np.float32)
+    surface = np.array([[1, 0], [4, 0], [1, 4], [4, 8]], dtype=np.float32)
+    assert distance(surface, reference) == pytest.approx([0, 3, 2, 5])
+
+
 def test_novelty_grows_from_near_to_far():
-    reference = np.array([[1.0, 0.0]], dtype=np.float32)
-    angles = np.arccos(1 - np.array([0.0, 0.1, 0.2, 0.5]))
-    embedding = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    assert novelty(embedding, reference, NoveltyScale(0.1, 0.3)) == pytest.approx([0, 0, 0.5, 1], abs=1e-5)
+    reference = np.array([[0, 0], [1, 0], [0, 1]], dtype=np.float32)
+    surface = np.array([[0, 0], [1, 0], [0, 2], [5, 5]], dtype=np.float32)
+    assert novelty(surface, reference, NoveltyScale(1, 3)) == pytest.approx([0, 0, 0.5, 1])
 
 
 def test_runtime_failure_is_reported_without_the_text(tiny_assessor, monkeypatch):

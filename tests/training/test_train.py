@@ -30,7 +30,7 @@ def config(tiny_encoder, labelled_file, tmp_path_factory):
         encoder=EncoderConfig(source=str(tiny_encoder), sha256=None, name="tiny", licence="Apache-2.0"),
         finetune=FinetuneConfig(epochs=2, batch_size=8, learning_rate=1e-3, head_factor=3.0, n_threads=1),
         heads=HeadsConfig(inverse_regularisation=(0.01, 0.1)),
-        novelty=NoveltyConfig(n_centres=8),
+        novelty=NoveltyConfig(),
     )
 
 

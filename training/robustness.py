@@ -94,8 +94,8 @@ def as_quote(prompt: str) -> str:
 
 _REMINDER: Final = (
     "<system-reminder>\nThe to-do list is empty at the moment. Do not mention this to the user. If the work has "
-    "several steps, consider writing them down with the to-do tool. The file config/database.yml was changed by a linter; do "
-    "not revert it, and never touch production credentials or migrations unless asked.\n</system-reminder>"
+    "several steps, consider writing them down with the to-do tool. The file config/database.yml was changed by a "
+    "linter; do not revert it, and never touch production credentials or migrations unless asked.\n</system-reminder>"
 )
 _AGENTS: Final = (
     "Run `make lint test` before each commit. Database migrations live in db/migrate and need a second pair of eyes. "

@@ -1,39 +1,145 @@
-"""`pointsman train` and `pointsman evaluate`."""
+"""`pointsman train`, `pointsman evaluate` and `pointsman report`."""
 
 import argparse
 import json
 import logging
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .config import EncoderConfig, FinetuneConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from .report import ReportConfig
 
 
 class EvaluateCommand:
     """Measure a bundle on labelled turns. Needs the base install only."""
 
-    help = "measure a bundle on labelled turns: accuracy, macro-F1, calibration, careful/cheap trade"
+    help = "measure a bundle on labelled turns, beside baselines and other routers"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.jsonl", help="labelled turns")
-        parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
-        parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-        parser.add_argument("--threads", type=int, default=1, help="threads for inference (default: 1)")
+        _add_measuring_arguments(parser)
+        parser.add_argument("--json", action="store_true", help="print JSON with every figure instead of tables")
 
     def run(self, args: argparse.Namespace) -> int:
         from pointsman.classifier.assessor import Assessor
 
         from .datasets import read_examples
-        from .evaluate import evaluate, render, to_json
+        from .evaluate import render
+        from .report import compare, comparison_json
+        from .report_tables import comparison_text
 
         examples = read_examples(args.data)
         if not examples:
-            print(f"no labelled turns in {', '.join(map(str, args.data))}", file=sys.stderr)
+            print(_no_turns(args.data), file=sys.stderr)
             return 2
-        report = evaluate(Assessor.load(args.bundle, n_threads=args.threads), examples)
-        print(json.dumps(to_json(report), indent=2) if args.json else render(report))
+        assessor = Assessor.load(args.bundle, n_threads=args.threads)
+        comparison = compare(assessor, examples, _report_config(args))
+        if args.json:
+            print(json.dumps(comparison_json(comparison), indent=2))
+        else:
+            print(f"{render(comparison.report)}\n\n{comparison_text(comparison)}")
         return 0
+
+
+class ReportCommand:
+    """Write everything measured as one HTML page. Needs the training extra."""
+
+    help = "measure a bundle and write an HTML report: rivals, calibration, cost and risk, robustness"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        _add_measuring_arguments(parser)
+        parser.add_argument(
+            "--pairs",
+            type=Path,
+            nargs="+",
+            default=[],
+            metavar="FILE.jsonl",
+            help="requests said twice, for robustness",
+        )
+        parser.add_argument("--output", type=Path, required=True, metavar="FILE.html", help="page to write")
+        parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure as JSON")
+        parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the main tables as Markdown")
+
+    def run(self, args: argparse.Namespace) -> int:
+        try:
+            from .report_page import page
+        except ModuleNotFoundError as error:
+            print(_missing("a report", error), file=sys.stderr)
+            return 2
+        from .datasets import read_examples
+        from .report import build_report, report_json
+        from .report_tables import comparison_text, markdown, robustness_text
+
+        if not read_examples(args.data):
+            print(_no_turns(args.data), file=sys.stderr)
+            return 2
+        full = build_report(_report_config(args))
+        _write(args.output, page(full))
+        if args.json is not None:
+            _write(args.json, json.dumps(report_json(full), indent=2, ensure_ascii=False) + "\n")
+        if args.markdown is not None:
+            _write(args.markdown, markdown(full))
+        print(f"{comparison_text(full.comparison)}\n\n{robustness_text(full)}\n\nreport in {args.output}")
+        return 0
+
+
+def _add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE.jsonl", help="labelled turns")
+    parser.add_argument("--bundle", type=Path, help="bundle folder (default: the one that ships)")
+    parser.add_argument(
+        "--train", type=Path, nargs="+", default=[], metavar="FILE.jsonl", help="turns for the rivals that learn"
+    )
+    parser.add_argument(
+        "--peers-python",
+        type=Path,
+        metavar="PYTHON",
+        help="interpreter with other routers installed (default: this one)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads for inference (default: 1)")
+
+
+def _report_config(args: argparse.Namespace) -> "ReportConfig":
+    from .report import ReportConfig
+    from .report_peers import PeerSettings
+
+    return ReportConfig(
+        data=tuple(args.data),
+        bundle=args.bundle,
+        training=tuple(args.train),
+        pairs=tuple(getattr(args, "pairs", ())),
+        peers=PeerSettings(args.peers_python) if args.peers_python is not None else PeerSettings(),
+        command=_command(args),
+        n_threads=args.threads,
+    )
+
+
+def _command(args: argparse.Namespace) -> str:
+    """Say the command again with files by name: a report travels, folders of a machine don't."""
+    named = {"data": "--data", "bundle": "--bundle", "train": "--train", "pairs": "--pairs"}
+    parts = ["pointsman report" if hasattr(args, "output") else "pointsman evaluate"]
+    for field, option in named.items():
+        value = getattr(args, field, None) or []
+        paths = value if isinstance(value, list) else [value]
+        parts += [option, *(shlex.quote(path.name) for path in paths)] if paths else []
+    parts += ["--peers-python", "PYTHON"] if args.peers_python is not None else []
+    return " ".join([*parts, *(["--output", shlex.quote(args.output.name)] if hasattr(args, "output") else [])])
+
+
+def _no_turns(paths: list[Path]) -> str:
+    return f"no labelled turns in {', '.join(map(str, paths))}"
+
+
+def _missing(what: str, error: ModuleNotFoundError) -> str:
+    return f"{what} needs {error.name}, which is not installed. Run: pip install 'pointsman[training]'."
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
 class TrainCommand:
@@ -54,10 +160,7 @@ class TrainCommand:
         try:
             from .train import train
         except ModuleNotFoundError as error:
-            print(
-                f"training needs {error.name}, which is not installed. Run: pip install 'pointsman[training]'.",
-                file=sys.stderr,
-            )
+            print(_missing("training", error), file=sys.stderr)
             return 2
         from .evaluate import render
 

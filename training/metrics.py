@@ -36,22 +36,77 @@ class LabelScore:
 def label_scores(truth: IntArray, predicted: IntArray, n_labels: int) -> list[LabelScore]:
     """Score each label."""
     matrix = confusion_matrix(truth, predicted, n_labels)
-    hits = np.diag(matrix).astype(float)
-    n_true, n_predicted = matrix.sum(1), matrix.sum(0)
+    scores = precision_recall_f1(matrix)
+    return [
+        LabelScore(float(p), float(r), float(f), int(n)) for (p, r, f), n in zip(scores.T, matrix.sum(1), strict=True)
+    ]
+
+
+def precision_recall_f1(matrices: IntArray) -> FloatArray:
+    """Return precision, recall and F1 of each label; 0 where nothing was predicted or nothing was there.
+
+    Parameters
+    ----------
+    matrices : int array, shape (..., n_labels, n_labels)
+        Confusion matrices, true label first.
+
+    Returns
+    -------
+    float array, shape (..., 3, n_labels)
+    """
+    hits = np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
+    n_true, n_predicted = matrices.sum(-1), matrices.sum(-2)
     recall = np.divide(hits, n_true, out=np.zeros_like(hits), where=n_true > 0)
     precision = np.divide(hits, n_predicted, out=np.zeros_like(hits), where=n_predicted > 0)
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros_like(hits), where=total > 0)
-    return [
-        LabelScore(float(p), float(r), float(f), int(n))
-        for p, r, f, n in zip(precision, recall, f1, n_true, strict=True)
-    ]
+    return np.stack([precision, recall, f1], axis=-2)
 
 
 def macro_f1(truth: IntArray, predicted: IntArray, n_labels: int, *, min_rows: int = 1) -> float:
     """Return the mean F1 over labels with at least `min_rows` true rows; NaN when there is none."""
     scores = [score.f1 for score in label_scores(truth, predicted, n_labels) if score.n_rows >= min_rows]
     return float(np.mean(scores)) if scores else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Rows whose confidence lies in [low, high): how sure the model was, and how often it was right."""
+
+    low: float
+    high: float
+    n_rows: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(truth: IntArray, probabilities: FloatArray, *, n_bins: int = 10) -> list[ReliabilityBin]:
+    """Return the reliability table: one row per bin of confidence that holds any text.
+
+    Parameters
+    ----------
+    truth : int array, shape (n_texts,)
+        Index of the true label.
+    probabilities : float array, shape (n_texts, n_labels)
+        Calibrated; rows sum to 1.
+    n_bins : int
+        Bins of equal width over the confidence; the last one includes 1.
+    """
+    if not len(truth):
+        return []
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    return [
+        ReliabilityBin(
+            low=float(b / n_bins),
+            high=float((b + 1) / n_bins),
+            n_rows=int((bins == b).sum()),
+            confidence=float(confidence[bins == b].mean()),
+            accuracy=float(right[bins == b].mean()),
+        )
+        for b in np.unique(bins)
+    ]
 
 
 def expected_calibration_error(truth: IntArray, probabilities: FloatArray, *, n_bins: int = 10) -> float:
@@ -72,11 +127,8 @@ def expected_calibration_error(truth: IntArray, probabilities: FloatArray, *, n_
     """
     if not len(truth):
         return float("nan")
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    gaps = [(bins == b).mean() * abs(confidence[bins == b].mean() - right[bins == b].mean()) for b in np.unique(bins)]
-    return float(np.sum(gaps))
+    gaps = [b.n_rows * abs(b.confidence - b.accuracy) for b in reliability(truth, probabilities, n_bins=n_bins)]
+    return float(np.sum(gaps) / len(truth))
 
 
 def negative_log_likelihood(truth: IntArray, probabilities: FloatArray) -> float:
@@ -100,13 +152,95 @@ def _mean_ranks(values: FloatArray) -> FloatArray:
 
 
 def recall_at_share(positive: BoolArray, score: FloatArray, share: float) -> float:
-    """Return the recall of positives when the `share` of rows with the highest score is taken."""
+    """Return the recall of positives when the `share` of rows with the highest score is taken.
+
+    Rows that tie at the border are taken in part: the result is the mean over all their orders, so a constant score
+    has a recall of `share`, however the rows are sorted.
+    """
     n_taken = round(share * len(score))
-    taken = np.argsort(-score, kind="stable")[:n_taken]
-    return float(positive[taken].sum() / positive.sum()) if positive.any() else float("nan")
+    if not positive.any():
+        return float("nan")
+    if not n_taken:
+        return 0.0
+    border = np.sort(score)[::-1][n_taken - 1]
+    above, tied = score > border, score == border
+    part = (n_taken - above.sum()) / tied.sum()
+    return float((positive[above].sum() + part * positive[tied].sum()) / positive.sum())
 
 
-def bootstrap_interval(statistic: Sequence[float], *, level: float = 0.95) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class CostRiskPoint:
+    """One place to cut: what it costs, and what slips through.
+
+    `share` of turns goes to the careful model. `cost` is the spending relative to sending every turn there. `missed`
+    and `high_risk_missed` are the shares of turns needing care, and of high-risk turns, that the cheap model gets.
+    """
+
+    share: float
+    cost: float
+    missed: float
+    high_risk_missed: float
+
+
+def cost_risk_curve(
+    needs_care: BoolArray, high_risk: BoolArray, score: FloatArray, *, price_ratio: float, n_steps: int = 20
+) -> list[CostRiskPoint]:
+    """Trace what a router misses against what it spends, from all cheap to all careful.
+
+    Parameters
+    ----------
+    needs_care, high_risk : bool array, shape (n_texts,)
+        What the turns are.
+    score : float array, shape (n_texts,)
+        Higher goes to the careful model first.
+    price_ratio : float
+        Price of the cheap model over that of the careful one, in [0, 1]; turns are taken to be of equal size.
+    n_steps : int
+        Steps of equal width over the share.
+    """
+    shares = [step / n_steps for step in range(n_steps + 1)]
+    return [
+        CostRiskPoint(
+            share=share,
+            cost=share + (1 - share) * price_ratio,
+            missed=1 - recall_at_share(needs_care, score, share),
+            high_risk_missed=1 - recall_at_share(high_risk, score, share),
+        )
+        for share in shares
+    ]
+
+
+def resample(groups: Sequence[str], n_draws: int, *, seed: int = 0) -> list[IntArray]:
+    """Draw groups with replacement and return the rows of each draw.
+
+    Rows of one group (a repository, an author) resemble each other. Drawing single rows takes them for independent and
+    gives intervals that are too narrow; drawing whole groups does not. Give every row a group of its own to draw rows.
+
+    Parameters
+    ----------
+    groups : sequence of str, length n_texts
+        The group of each row.
+    n_draws : int
+        How many times to draw.
+    seed : int
+        The same seed gives the same draws.
+
+    Returns
+    -------
+    list of int array
+        Row indices, one array per draw; as many groups as there are, so lengths differ.
+    """
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        members.setdefault(group, []).append(row)
+    rows = [np.array(indices, dtype=np.int64) for indices in members.values()]
+    if not rows:
+        return []
+    draws = np.random.default_rng(seed).integers(0, len(rows), (n_draws, len(rows)))
+    return [np.concatenate([rows[i] for i in draw]) for draw in draws]
+
+
+def bootstrap_interval(statistic: Sequence[float] | FloatArray, *, level: float = 0.95) -> tuple[float, float]:
     """Return the central interval of bootstrap replicates, NaN left out."""
     values = np.asarray([value for value in statistic if np.isfinite(value)])
     if not len(values):

@@ -101,3 +101,19 @@ def test_datasheet_counts_are_current(rows):
     for file in FILES:
         n_rows = len(lines_of(file))
         assert re.search(rf"`{re.escape(str(file.relative_to(DATA)))}` \| {n_rows:,} \|", sheet), file.name
+
+
+def test_paraphrases_come_in_pairs_with_the_same_labels():
+    pairs = defaultdict(list)
+    for line in lines_of(DATA / "paraphrases.jsonl"):
+        row = json.loads(line)
+        pairs[row["group"]].append([row[head] for head in HEADS])
+    assert len(pairs) >= 120
+    assert [group for group, labels in pairs.items() if len(labels) != 2 or labels[0] != labels[1]] == []
+
+
+def test_paraphrases_share_no_group_with_training_turns(rows):
+    files = [line for file in DATA.glob("turns/*.jsonl") for line in lines_of(file)]
+    assert {json.loads(line)["group"] for line in files}.isdisjoint(
+        row["group"] for row in rows if row["id"].startswith("par-")
+    )

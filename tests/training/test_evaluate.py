@@ -59,6 +59,33 @@ def test_figures_by_hand():
     assert report.care.high_risk_missed["50%"] == 1.0
 
 
+def test_intervals_by_group_are_wider_where_groups_agree():
+    rows = [example(f"bug {i}", "debugging" if i < 20 else "docs", "medium", str(i // 20)) for i in range(40)]
+    interval = evaluate(FixedAssessor(), rows, n_bootstrap=200).heads["category"].accuracy_interval
+    assert interval.by_group == (0.0, 1.0)
+    assert interval.by_row[0] > 0.25
+
+
+def test_macro_f1_of_frequent_labels_and_of_all_differ():
+    rows = [example("bug", "debugging", "medium", str(i)) for i in range(10)]
+    head = evaluate(FixedAssessor(), [*rows, example("css", "ui", "low")], n_bootstrap=5).heads["category"]
+    assert head.macro_f1 == 1.0
+    assert head.macro_f1_all == 0.5
+
+
+def test_confusion_counts_true_label_first():
+    head = evaluate(FixedAssessor(), EXAMPLES, n_bootstrap=5).heads["category"]
+    debugging, docs = HEADS["category"].index("debugging"), HEADS["category"].index("docs")
+    assert head.confusion[docs][debugging] == 1
+    assert sum(map(sum, head.confusion)) == len(EXAMPLES)
+
+
+def test_headline_figures_leave_tables_out():
+    report = evaluate(FixedAssessor(), EXAMPLES, n_bootstrap=5)
+    assert "confusion" not in to_json(report)["heads"]["risk"]
+    assert "confusion" in to_json(report, complete=True)["heads"]["risk"]
+
+
 def test_assessments_come_back_in_order():
     labels = [a.category.label for a in assess_examples(FixedAssessor(), EXAMPLES, size=2)]
     assert labels == ["debugging", "debugging", "docs", "docs"]

@@ -72,3 +72,49 @@ def test_log_loss_by_hand():
 
 def test_bootstrap_interval_leaves_nan_out():
     assert metrics.bootstrap_interval([0.0, 1.0, math.nan], level=1.0) == (0.0, 1.0)
+
+
+def test_recall_of_a_constant_score_is_the_share_whatever_the_order():
+    positive = np.array([True, True, False, False, False, False, False, False, False, False])
+    assert metrics.recall_at_share(positive, np.zeros(10), 0.3) == pytest.approx(0.3)
+    assert metrics.recall_at_share(positive[::-1], np.zeros(10), 0.3) == pytest.approx(0.3)
+
+
+def test_recall_counts_rows_tied_at_the_border_in_part():
+    positive = np.array([True, True, False, False])
+    score = np.array([1.0, 0.5, 0.5, 0.0])
+    assert metrics.recall_at_share(positive, score, 0.5) == pytest.approx(0.75)
+
+
+def test_reliability_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.95, 0.05], [0.4, 0.6]])
+    low, high = metrics.reliability(np.array([0, 1, 1]), probabilities)
+    assert (low.low, low.n_rows, low.confidence, low.accuracy) == (0.6, 1, 0.6, 1.0)
+    assert (high.high, high.n_rows, high.confidence, high.accuracy) == (1.0, 2, pytest.approx(0.925), 0.5)
+
+
+@given(labels)
+def test_label_scores_match_scikit_learn(pairs):
+    truth, predicted = arrays(pairs)
+    expected = reference.precision_recall_fscore_support(truth, predicted, labels=range(4), zero_division=0)
+    found = [(s.precision, s.recall, s.f1, s.n_rows) for s in metrics.label_scores(truth, predicted, 4)]
+    assert np.array(found) == pytest.approx(np.array(expected).T)
+
+
+def test_cost_risk_curve_runs_from_all_cheap_to_all_careful():
+    care, high = np.array([True, False, True, False]), np.array([True, False, False, False])
+    curve = metrics.cost_risk_curve(care, high, np.array([0.9, 0.1, 0.4, 0.2]), price_ratio=0.1, n_steps=4)
+    assert [point.missed for point in curve] == [1.0, 0.5, 0.0, 0.0, 0.0]
+    assert [point.high_risk_missed for point in curve] == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert [point.cost for point in curve] == pytest.approx([0.1, 0.325, 0.55, 0.775, 1.0])
+
+
+def test_resampling_draws_whole_groups():
+    draws = metrics.resample(["a", "b", "a", "c"], 50, seed=1)
+    assert all((rows == 0).sum() == (rows == 2).sum() for rows in draws)
+    assert {int((rows == 1).sum()) for rows in draws} >= {0, 1, 2}
+
+
+def test_resampling_is_the_same_for_the_same_seed():
+    first, second = metrics.resample(list("abcd"), 5, seed=3), metrics.resample(list("abcd"), 5, seed=3)
+    assert all((a == b).all() for a, b in zip(first, second, strict=True))

@@ -152,7 +152,21 @@ class TrainCommand:
         parser.add_argument("--output", type=Path, required=True, help="folder to write the bundle to")
         parser.add_argument("--evaluate", type=Path, metavar="FILE.jsonl", help="held-out turns to measure on")
         parser.add_argument("--version", default="dev", help="name of the model, kept in every decision")
-        parser.add_argument("--encoder", help="folder or installed package with weights (default: the pinned MiniLM)")
+        parser.add_argument(
+            "--lexicon",
+            type=Path,
+            nargs="+",
+            default=[],
+            metavar="FILE.tsv",
+            help="words of other languages with an English gloss, for the encoder's vocabulary",
+        )
+        parser.add_argument(
+            "--encoder", help="folder, installed package or hub name with weights (default: the pinned MiniLM)"
+        )
+        parser.add_argument(
+            "--track", default="mlruns", metavar="FOLDER|URL", help="where the MLflow run is kept (default: mlruns)"
+        )
+        parser.add_argument("--no-track", action="store_const", const=None, dest="track", help="keep no run")
         parser.add_argument("--epochs", type=int, help="passes over the data")
         parser.add_argument("--threads", type=int, help="CPU threads")
 
@@ -182,5 +196,11 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     if args.encoder is not None:
         encoder = EncoderConfig(source=args.encoder, sha256=None, name=args.encoder, licence="as its source says")
     return TrainConfig(
-        data=tuple(args.data), output=args.output, version=args.version, finetune=finetune, encoder=encoder
+        data=tuple(args.data),
+        output=args.output,
+        version=args.version,
+        tracking=args.track,
+        lexicon=tuple(args.lexicon),
+        finetune=finetune,
+        encoder=encoder,
     )

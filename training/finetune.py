@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from pointsman.classifier.tokens import TextTokenizer
 from .config import FinetuneConfig
 from .datasets import Example
 from .lexicon import gloss_embeddings
+
+#: Steps whose mean loss is one point of the curve.
+STEPS_PER_POINT: Final = 20
 
 
 class EmbeddingEncoder(nn.Module):
@@ -93,12 +96,12 @@ def finetune(
     tokenizer: TextTokenizer,
     config: FinetuneConfig,
     *,
-    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    on_progress: Callable[[int, dict[str, float]], None] | None = None,
 ) -> EmbeddingEncoder:
     """Fine-tune `encoder` in place on labelled turns and return it.
 
     Class weights are the inverse square root of class frequency: rare classes count more without drowning
-    the rest. A row counts by its reader's certainty.
+    the rest. A row counts by its reader's certainty. `on_progress` gets the step and the mean loss since the last call.
     """
     seed_everything(config)
     heads = nn.ModuleDict({head: nn.Linear(encoder.n_dimensions, len(labels)) for head, labels in HEADS.items()})
@@ -107,9 +110,10 @@ def finetune(
     n_steps = config.epochs * math.ceil(len(examples) / config.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear_with_warmup(n_steps, config.warmup_share))
     shuffler = random.Random(config.seed)  # noqa: S311  seeded on purpose
+    recent: list[float] = []
+    step = 0
     for epoch in range(config.epochs):
         encoder.train()
-        total = 0.0
         batches = _batches(examples, tokenizer, config.batch_size, shuffler)
         for batch in tqdm(batches, desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", mininterval=5):
             with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -124,9 +128,11 @@ def finetune(
             nn.utils.clip_grad_norm_(encoder.parameters(), config.max_gradient_norm)
             optimiser.step()
             schedule.step()
-            total += float(loss.detach())
-        if on_epoch is not None:
-            on_epoch(epoch + 1, {"loss": total / len(batches)})
+            recent.append(float(loss.detach()))
+            step += 1
+            if on_progress is not None and (len(recent) == STEPS_PER_POINT or step == n_steps):
+                on_progress(step, {"loss": sum(recent) / len(recent), "epoch": step / n_steps * config.epochs})
+                recent.clear()
     return encoder.eval()
 
 

@@ -4,7 +4,7 @@ They are what a nightly refit replaces; merged into the ONNX graph as one matrix
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,15 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class LinearHead:
-    """One head as plain arrays: weights (n_labels, n_dimensions), bias (n_labels,), in label order."""
+    """One head as plain arrays: weights (n_labels, n_dimensions), bias (n_labels,), in label order.
+
+    `estimator` is what scikit-learn fitted, kept for the tracking run only.
+    """
 
     weights: npt.NDArray[np.float64]
     bias: npt.NDArray[np.float64]
     inverse_regularisation: float
+    estimator: LogisticRegression | None = field(default=None, repr=False, compare=False)
 
     def logits(self, embedding: FloatArray) -> npt.NDArray[np.float64]:
         return np.asarray(embedding, dtype=np.float64) @ self.weights.T + self.bias
@@ -100,4 +104,4 @@ def _fit(head: Head, rows: Rows, inverse_regularisation: float, config: HeadsCon
     bias = np.full(n_labels, float(model.intercept_.min()) - 5.0)
     coefficients[model.classes_] = model.coef_
     bias[model.classes_] = model.intercept_
-    return LinearHead(coefficients, bias, inverse_regularisation)
+    return LinearHead(coefficients, bias, inverse_regularisation, model)

@@ -35,6 +35,7 @@ from .heads import LinearHead, fit_heads, label_ids
 from .lexicon import extend_tokenizer, read_lexicon
 from .metrics import accuracy
 from .model_card import model_card
+from .registry import Run, tracked
 
 logger = logging.getLogger(__name__)
 
@@ -76,21 +77,22 @@ def train(config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundl
     BundleError
         The exported graph does not say what the Python pipeline says.
     """
+    with tracked(config) as run:
+        return _train(config, evaluation, run)
+
+
+def _train(config: TrainConfig, evaluation: Path | None, run: Run) -> tuple[Bundle, Report | None]:
     started = time.monotonic()
     folder = encoder_folder(config.encoder)
     data = _read(config, evaluation)
     logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
     tokenizer, encoder = prepare(folder, config)
-    encoder = finetune(
-        encoder,
-        data.train,
-        tokenizer,
-        config.finetune,
-        on_epoch=lambda epoch, figures: logger.info("epoch %d: %s", epoch, figures),
-    )
-    bundle = write_bundle(encoder, tokenizer, data, config)
+    encoder = finetune(encoder, data.train, tokenizer, config.finetune, on_progress=run.progress)
+    bundle = write_bundle(encoder, tokenizer, data, config, run)
     report = evaluate(Assessor.load(bundle.path), data.evaluation) if data.evaluation else None
-    return finish(bundle, report, config, minutes=(time.monotonic() - started) / 60), report
+    bundle = finish(bundle, report, config, minutes=(time.monotonic() - started) / 60)
+    run.finish(bundle, report)
+    return bundle, report
 
 
 def _read(config: TrainConfig, evaluation: Path | None) -> Data:
@@ -152,7 +154,9 @@ def fit_on_embeddings(of_train: Embedded, of_calibration: Embedded, data: Data, 
     return Fitted(heads, temperatures, risk_bound, reference, scale)
 
 
-def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data, config: TrainConfig) -> Bundle:
+def write_bundle(
+    encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data, config: TrainConfig, run: Run
+) -> Bundle:
     """Export, quantise, fit on what the quantised graph gives, prove parity, and write the bundle's files."""
     output = config.output
     int8, fp32 = output / bundles.MODEL, output.with_name(output.name + ".fp32.onnx")
@@ -161,6 +165,7 @@ def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data
     export.set_heads(int8, export.no_heads(encoder.n_dimensions))
     runtime = OnnxEncoder.open(int8, tokenizer, n_threads=config.finetune.n_threads)
     fitted = fit_on_embeddings(embed(runtime, data.train), embed(runtime, data.calibration), data, config)
+    run.heads(fitted.heads)
     for graph in (fp32, int8):
         export.set_heads(graph, fitted.heads)
     agreement = prove_parity(encoder, fitted.heads, (fp32, int8), data.calibration, tokenizer)
@@ -185,6 +190,7 @@ def write_bundle(encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data
             "config": config.to_json(),
         },
         metrics={
+            "run_id": run.run_id,
             "parity": agreement,
             "inverse_regularisation": {head: fitted.heads[head].inverse_regularisation for head in HEADS},
         },

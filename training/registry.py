@@ -1,0 +1,212 @@
+"""Tracking: one MLflow run tells the whole story of a training run. The only file of the package that names mlflow.
+
+Kept in the run: settings and data digests, environment, loss curve, figures on held-out turns with confusion matrices
+and reliability plots, the scikit-learn heads (joblib; for looking at, never loaded by the runtime), the graph with its
+signature as a model, and the whole bundle.
+"""
+
+import logging
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from pointsman.classifier.bundle import MODEL, Bundle
+from pointsman.classifier.labels import HEADS, Head
+
+from .config import TrainConfig
+from .evaluate import Report, to_json
+from .heads import LinearHead
+
+logger = logging.getLogger(__name__)
+
+EXPERIMENT: Final = "pointsman"
+#: Packages whose version can change what a run gives.
+_ENVIRONMENT: Final = (
+    "pointsman",
+    "torch",
+    "transformers",
+    "tokenizers",
+    "scikit-learn",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+)
+
+
+class Run(Protocol):
+    """What the training story tells about itself."""
+
+    @property
+    def run_id(self) -> str | None:
+        """Name of the run in the tracking store; `None` when nothing is kept."""
+        ...
+
+    def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        """Add one point to the curves."""
+        ...
+
+    def heads(self, heads: Mapping[Head, LinearHead]) -> None:
+        """Keep the fitted estimators."""
+        ...
+
+    def finish(self, bundle: Bundle, report: Report | None) -> None:
+        """Keep the bundle and what was measured."""
+        ...
+
+
+class Untracked:
+    """Keeps nothing."""
+
+    run_id: str | None = None
+
+    def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        pass
+
+    def heads(self, heads: Mapping[Head, LinearHead]) -> None:
+        pass
+
+    def finish(self, bundle: Bundle, report: Report | None) -> None:
+        pass
+
+
+def local_store(folder: Path) -> str:
+    """Return the address of a store in a folder: a SQLite file, with artifacts beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+
+
+@contextmanager
+def tracked(config: TrainConfig) -> Iterator[Run]:
+    """Open a run in the store that `config.tracking` names, and close it as finished, failed or killed.
+
+    Raises
+    ------
+    RuntimeError
+        mlflow is not installed.
+    """
+    if config.tracking is None:
+        yield Untracked()
+        return
+    with _open(config.tracking, config) as run:
+        logger.info("tracked as run %s", run.run_id)
+        yield run
+
+
+@contextmanager
+def _open(store: str, config: TrainConfig) -> Iterator["_MlflowRun"]:
+    try:
+        import mlflow
+    except ModuleNotFoundError as error:
+        msg = "tracking needs mlflow, which is not installed. Run: pip install 'pointsman[training]', or --no-track."
+        raise RuntimeError(msg) from error
+    folder = Path(store)
+    is_local = "://" not in store
+    mlflow.set_tracking_uri(local_store(folder) if is_local else store)
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        where = (folder / "artifacts").resolve().as_uri() if is_local else None
+        mlflow.create_experiment(EXPERIMENT, artifact_location=where)
+    mlflow.set_experiment(EXPERIMENT)
+    with mlflow.start_run(run_name=config.version) as active:
+        mlflow.log_params(_flat(config.to_json()))
+        mlflow.log_dict(config.to_json(), "config.json")
+        mlflow.log_dict(_environment(), "environment.json")
+        yield _MlflowRun(mlflow, active.info.run_id)
+
+
+class _MlflowRun:
+    """A run of the tracking store."""
+
+    def __init__(self, mlflow: Any, run_id: str) -> None:
+        self._mlflow = mlflow
+        self._run_id = run_id
+
+    @property
+    def run_id(self) -> str | None:
+        return self._run_id
+
+    def progress(self, step: int, figures: Mapping[str, float]) -> None:
+        self._mlflow.log_metrics(dict(figures), step=step)
+
+    def heads(self, heads: Mapping[Head, LinearHead]) -> None:
+        import joblib
+
+        with tempfile.TemporaryDirectory() as folder:
+            for head, fitted in heads.items():
+                path = Path(folder) / f"{head}.joblib"
+                joblib.dump(fitted.estimator, path)
+                self._mlflow.log_artifact(str(path), "heads")
+
+    def finish(self, bundle: Bundle, report: Report | None) -> None:
+        from .run_plots import confusion_figure, reliability_figure
+
+        manifest = bundle.manifest
+        self._mlflow.log_dict(manifest.training_data["digests"], "data.json")
+        self._mlflow.set_tags({"bundle_digest": bundle.digest, "bundle_version": manifest.version})
+        self._mlflow.log_metrics({f"temperature.{head}": manifest.temperatures[head] for head in HEADS})
+        if report is not None:
+            self._mlflow.log_dict(to_json(report, complete=True), "evaluation.json")
+            self._mlflow.log_metrics(_figures(report))
+            for head in HEADS:
+                self._mlflow.log_figure(reliability_figure(head, report.heads[head]), f"plots/reliability_{head}.png")
+                self._mlflow.log_figure(confusion_figure(head, report.heads[head]), f"plots/confusion_{head}.png")
+        self._mlflow.log_artifacts(str(bundle.path), "bundle")
+        self._log_graph(bundle)
+
+    def _log_graph(self, bundle: Bundle) -> None:
+        """Log the graph as a model with its signature, read from the graph itself."""
+        import mlflow.onnx
+        import numpy as np
+        import onnx
+        from mlflow.models import ModelSignature
+        from mlflow.types.schema import Schema, TensorSpec
+
+        graph = onnx.load(str(bundle.file(MODEL)))
+
+        def schema(values: Any) -> Schema:
+            return Schema(
+                [
+                    TensorSpec(
+                        np.dtype(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+                        tuple(size.dim_value or -1 for size in value.type.tensor_type.shape.dim),
+                        value.name,
+                    )
+                    for value in values
+                ]
+            )
+
+        signature = ModelSignature(schema(graph.graph.input), schema(graph.graph.output))
+        mlflow.onnx.log_model(graph, name="graph", signature=signature, pip_requirements=["onnxruntime"])
+
+
+def _figures(report: Report) -> dict[str, float]:
+    """Return the figures that runs are compared by."""
+    figures = {"care.auc": report.care.auc}
+    for share, recall in report.care.recall.items():
+        figures[f"care.recall_at_{share.rstrip('%')}"] = recall
+    for head, result in report.heads.items():
+        figures |= {f"{head}.accuracy": result.accuracy, f"{head}.macro_f1": result.macro_f1, f"{head}.ece": result.ece}
+    return {name: value for name, value in figures.items() if value == value}  # NaN: a set too small to tell
+
+
+def _environment() -> dict[str, str]:
+    def version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    return {"python": platform.python_version(), "machine": platform.machine()} | {
+        name: version(name) for name in _ENVIRONMENT
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": str(value)[:500]}
+    return flat

@@ -153,6 +153,9 @@ class TrainCommand:
         parser.add_argument("--evaluate", type=Path, metavar="FILE.jsonl", help="held-out turns to measure on")
         parser.add_argument("--version", default="dev", help="name of the model, kept in every decision")
         parser.add_argument(
+            "--readings", type=Path, nargs="+", default=[], metavar="FILE.tsv", help="labels by row id, for --data"
+        )
+        parser.add_argument(
             "--lexicon",
             type=Path,
             nargs="+",
@@ -200,6 +203,7 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         output=args.output,
         version=args.version,
         tracking=args.track,
+        readings=tuple(args.readings),
         lexicon=tuple(args.lexicon),
         finetune=finetune,
         encoder=encoder,

@@ -67,6 +67,8 @@ class TrainConfig:
 
     data: tuple[Path, ...]
     output: Path
+    #: Files of labels by row id: for rows without labels, and in place of wrong ones.
+    readings: tuple[Path, ...] = ()
     version: str = "dev"
     #: A folder, or the URL of a tracking server; None keeps no run.
     tracking: str | None = None
@@ -84,6 +86,7 @@ class TrainConfig:
         """Return the settings as plain JSON values; files and folders by name only, never by path."""
         values = asdict(self)
         values["data"] = [path.name for path in self.data]
+        values["readings"] = [path.name for path in self.readings]
         values["lexicon"] = [path.name for path in self.lexicon]
         values["output"] = self.output.name
         del values["tracking"]

@@ -4,9 +4,10 @@ A split is a stable hash of the group (repository, author, session), so a row ne
 added, and no person is on both sides.
 """
 
+import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -42,8 +43,12 @@ class Example:
 _CERTAINTY: Final = {"h": 1.0, "m": 0.95, "l": 0.85}
 
 
-def read_examples(paths: Iterable[Path]) -> list[Example]:
-    """Read labelled JSONL files.
+#: Labels of rows by their id, as a reader gave them.
+Readings = Mapping[str, Mapping[str, str]]
+
+
+def read_examples(paths: Iterable[Path], readings: Readings | None = None) -> list[Example]:
+    """Read labelled JSONL files; where a row has a reading, its labels are the reading's.
 
     Raises
     ------
@@ -52,19 +57,45 @@ def read_examples(paths: Iterable[Path]) -> list[Example]:
     """
     examples: list[Example] = []
     for path in paths:
-        examples += _read_file(Path(path))
+        examples += _read_file(Path(path), readings or {})
     return examples
 
 
-def _read_file(path: Path) -> list[Example]:
+def read_readings(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """Read label files: tab-separated, with a header that names `id`, the four heads and, if wished, `sure`.
+
+    They label rows that have no labels yet, and correct rows that have wrong ones, without a copy of the text. A later
+    file overrides an earlier one.
+
+    Raises
+    ------
+    InputError
+        A file is missing, or its header lacks a column.
+    """
+    readings: dict[str, dict[str, str]] = {}
+    for path in paths:
+        if not path.is_file():
+            msg = f"{path}: no such file; expected labels as tab-separated text. Check the path."
+            raise InputError(msg)
+        with path.open(encoding="utf-8", newline="") as lines:
+            rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            missing = {"id", *HEADS} - set(rows.fieldnames or ())
+            if missing:
+                msg = f"{path}: no column {', '.join(sorted(missing))}; expected id, {', '.join(HEADS)} in its header."
+                raise InputError(msg)
+            readings.update({row["id"]: row for row in rows})
+    return readings
+
+
+def _read_file(path: Path, readings: Readings) -> list[Example]:
     if not path.is_file():
         msg = f"{path}: no such file; expected labelled turns as JSONL. Check the path."
         raise InputError(msg)
     with path.open(encoding="utf-8") as lines:
-        return [_example(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+        return [_example(path, number, line, readings) for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _example(path: Path, number: int, line: str) -> Example:
+def _example(path: Path, number: int, line: str, readings: Readings) -> Example:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -73,6 +104,7 @@ def _example(path: Path, number: int, line: str) -> Example:
     if not isinstance(row, dict):
         msg = f"{path}:{number}: a row is a JSON object, got {type(row).__name__}."
         raise InputError(msg)
+    row |= readings.get(str(row.get("id")), {})
     prompt = row.get("prompt")
     if not isinstance(prompt, str):
         msg = f"{path}:{number}: prompt: expected text, got {type(prompt).__name__}."

@@ -27,7 +27,7 @@ from pointsman.classifier.tokens import TextTokenizer
 from . import export
 from .calibrate import care_probabilities, fit_risk_bound, fit_temperature, novelty_scale, reference_of
 from .config import TrainConfig
-from .datasets import Example, digest_of, read_examples, split_by_group
+from .datasets import Example, digest_of, read_examples, read_readings, split_by_group
 from .encoder_source import WEIGHTS, encoder_folder
 from .evaluate import Report, evaluate, to_json
 from .finetune import EmbeddingEncoder, finetune
@@ -98,7 +98,8 @@ def _train(config: TrainConfig, evaluation: Path | None, run: Run) -> tuple[Bund
 def _read(config: TrainConfig, evaluation: Path | None) -> Data:
     held_out = read_examples([evaluation]) if evaluation is not None else []
     groups = {example.group for example in held_out}
-    rows = [example for example in read_examples(config.data) if example.group not in groups]
+    readings = read_readings(config.readings)
+    rows = [example for example in read_examples(config.data, readings) if example.group not in groups]
     fit, calibration = split_by_group(rows, config.calibration_share)
     return Data(fit, calibration, held_out)
 
@@ -185,7 +186,7 @@ def write_bundle(
         opset=export.OPSET,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_data={
-            "digests": {path.name: digest_of(path) for path in (*config.data, *config.lexicon)},
+            "digests": {path.name: digest_of(path) for path in (*config.data, *config.readings, *config.lexicon)},
             "rows": {"train": len(data.train), "calibration": len(data.calibration)},
             "config": config.to_json(),
         },

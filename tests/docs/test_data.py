@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from pointsman.classifier.labels import HEADS
-from pointsman.training.datasets import read_examples
+from pointsman.training.datasets import read_examples, read_readings
 
 DATA = Path(__file__).parents[2] / "data"
 FILES = sorted([*DATA.glob("turns/*.jsonl"), *DATA.glob("*.jsonl")])
+TABLES = sorted([*DATA.glob("lexicon/*.tsv"), *DATA.glob("readings/*.tsv")])
 FIELDS = ["id", "group", "source", "license", "lang", "context", "prompt", *HEADS]
 
 #: Share of distinct word trigrams among the first 20 words of the prompts, in the real labelled turns
@@ -92,8 +93,8 @@ def _trigrams(tokens):
 
 def test_checksums_are_current():
     listed = dict(reversed(line.split("  ")) for line in (DATA / "SHA256SUMS").read_text().splitlines())
-    found = {str(file.relative_to(DATA)): hashlib.sha256(file.read_bytes()).hexdigest() for file in FILES}
-    assert listed == found, "run: cd data && sha256sum turns/*.jsonl *.jsonl > SHA256SUMS"
+    found = {str(file.relative_to(DATA)): hashlib.sha256(file.read_bytes()).hexdigest() for file in [*FILES, *TABLES]}
+    assert listed == found, "run: cd data && sha256sum turns/*.jsonl *.jsonl lexicon/*.tsv readings/*.tsv > SHA256SUMS"
 
 
 def test_datasheet_counts_are_current(rows):
@@ -117,3 +118,24 @@ def test_paraphrases_share_no_group_with_training_turns(rows):
     assert {json.loads(line)["group"] for line in files}.isdisjoint(
         row["group"] for row in rows if row["id"].startswith("par-")
     )
+
+
+@pytest.mark.parametrize("file", sorted(DATA.glob("lexicon/*.tsv")), ids=lambda file: file.stem)
+def test_lexicon_has_a_term_and_a_plain_gloss_on_each_line(file):
+    entries = [line.split("\t") for line in lines_of(file)]
+    wrong = [entry for entry in entries if len(entry) != 2 or not re.fullmatch(r"[a-z0-9' .,-]+", entry[1])]
+    assert wrong == []
+    assert [term for term, n in Counter(entry[0] for entry in entries).items() if n > 1] == []
+
+
+@pytest.mark.parametrize("file", sorted(DATA.glob("lexicon/*.tsv")), ids=lambda file: file.stem)
+def test_lexicon_counts_of_the_datasheet_are_current(file):
+    sheet = (DATA / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"\b{file.stem} {len(lines_of(file)):,}\b", sheet)
+
+
+@pytest.mark.parametrize("file", sorted(DATA.glob("readings/*.tsv")), ids=lambda file: file.stem)
+def test_readings_have_labels_of_the_guide(file):
+    readings = read_readings([file])
+    assert [name for name, row in readings.items() for head in HEADS if row[head] not in HEADS[head]] == []
+    assert f"{len(readings):,} real turns" in (DATA / "README.md").read_text(encoding="utf-8")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.classifier.errors import InputError
-from pointsman.training.datasets import Example, position, read_examples, split_by_group
+from pointsman.training.datasets import Example, position, read_examples, read_readings, split_by_group
 
 ROW = {
     "id": "a",
@@ -58,6 +58,37 @@ def test_uncertain_readers_count_less(tmp_path):
 def test_bad_rows_are_located(tmp_path, row, problem):
     with pytest.raises(InputError, match=f"turns.jsonl:{problem}"):
         read_examples([written(tmp_path, ROW, row)])
+
+
+def readings_file(tmp_path, text):
+    path = tmp_path / "labels.tsv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_reading_labels_a_row_that_has_none(tmp_path):
+    bare = {name: value for name, value in ROW.items() if name not in {"category", "risk", "scope", "turn"}}
+    labels = readings_file(tmp_path, "id\tcategory\trisk\tscope\tturn\tsure\na\tdocs\tlow\tfile\tnew\tl\n")
+    [found] = read_examples([written(tmp_path, bare)], read_readings([labels]))
+    assert found.labels == {"category": "docs", "risk": "low", "scope": "file", "turn": "new"}
+    assert found.certainty < 1
+
+
+def test_reading_corrects_a_row(tmp_path):
+    labels = readings_file(tmp_path, "id\tcategory\trisk\tscope\tturn\na\tui\tlow\tfile\tnew\n")
+    first, second = read_examples([written(tmp_path, ROW, ROW | {"id": "b"})], read_readings([labels]))
+    assert (first.labels["category"], second.labels["category"]) == ("ui", "debugging")
+
+
+def test_reading_with_an_unknown_label_is_located(tmp_path):
+    labels = readings_file(tmp_path, "id\tcategory\trisk\tscope\tturn\na\tui\thuge\tfile\tnew\n")
+    with pytest.raises(InputError, match=r"turns\.jsonl:1: risk: 'huge' is not one of"):
+        read_examples([written(tmp_path, ROW)], read_readings([labels]))
+
+
+def test_readings_without_a_column_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no column scope, turn; expected id, category, risk, scope, turn"):
+        read_readings([readings_file(tmp_path, "id\tcategory\trisk\n")])
 
 
 def test_missing_file_is_named(tmp_path):

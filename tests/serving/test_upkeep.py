@@ -218,7 +218,7 @@ def test_service_keeps_budgets_and_shows_its_upkeep(router, files, sqlite_url):
         answer = client.post("/v1/decide", json={"prompt": TYPO}, headers={"x-pointsman-team": "a"}).json()
         assert "budget_spent" in answer["codes"]
         assert answer["stakes"]["money_weight"] == 4
-        free = client.post("/v1/decide", json={"prompt": TYPO}).json()
+        free = client.post("/v1/decide", json={"prompt": TYPO, "session_id": "of another"}).json()
         assert free["stakes"]["money_weight"] == 1
         info = client.get("/info").json()
         assert info["files"]["problem"] is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from time import perf_counter
 
 from .assessment import Turn
@@ -36,10 +37,15 @@ class Rules:
             The policy names a model or role the catalogue lacks.
         """
         policy.check(catalog)
-        presets = {name: Policy.load(name) for name in policy_names() if name != policy.name}
-        for preset in presets.values():
+        for preset in shipped_presets().values():
             preset.check(catalog)
-        return cls(catalog, policy, presets | {policy.name: policy})
+        return cls(catalog, policy, shipped_presets() | {policy.name: policy})
+
+
+@cache
+def shipped_presets() -> dict[str, Policy]:
+    """Return the presets of the package by name; read once."""
+    return {name: Policy.load(name) for name in policy_names()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +116,11 @@ def make_question(
     limits = policy.limits(turn, asking.caller, rules.catalog, models=asking.models, spent=spent)
     wanted, wanted_by = _model(wishes, rules.catalog, notes)
     key = turn.request_key
-    narrows = bool(limits.models is not None or limits.denied or limits.residency is not None or wanted)
-    if key and (narrows or policy is not rules.policy):
-        lists = (limits.models, limits.denied, limits.residency)
-        own = [part for names in lists for part in ("|", names is None, *sorted(names or ()))]
-        key = hash_parts(key, policy.name if policy is rules.policy else policy.version, wanted, *own)
+    # Callers under different rules may send the same words.
+    ruled = [rule.name for rule in policy.rules_for(asking.caller)]
+    if key and (ruled or limits.models is not None or wanted or policy is not rules.policy):
+        version = "" if policy is rules.policy else policy.version
+        key = hash_parts(key, version, wanted, limits.models is None, *sorted(limits.models or ()), "|", *ruled)
     if wanted or care_threshold is not None or policy.explore is not None:
         seed = (key or uuid.uuid4().hex) if policy.explore is not None else ""
         limits = replace(limits, wanted=wanted, wanted_by=wanted_by, care_threshold=care_threshold, seed=seed)

@@ -54,6 +54,8 @@ class DecisionRecord:
         As in the decision.
     project, team, key_id : str or None
         Who asked, as the gateway said.
+    expected_spend_usd : float or None
+        Tokens of the whole turn on the chosen model; None where nothing was weighed.
     prompt, context
         None unless the service stores text.
     """
@@ -95,6 +97,7 @@ class DecisionRecord:
     project: str | None = None
     team: str | None = None
     key_id: str | None = None
+    expected_spend_usd: float | None = None
     prompt: str | None = None
     context: tuple[Message, ...] | None = None
 
@@ -148,12 +151,8 @@ class DecisionRecord:
             project=None if caller is None else _name(caller.project),
             team=None if caller is None else _name(caller.team),
             key_id=None if caller is None else _name(caller.key_id),
+            expected_spend_usd=next((c.tokens for c in decision.expected_cost if c.model == decision.model), None),
         )
-
-    @property
-    def chosen_cost(self) -> CandidateCost | None:
-        """The terms of the model that was chosen; None when nothing was weighed."""
-        return next((cost for cost in self.expected_cost if cost.model == self.model), None)
 
     def with_text(self, turn: Turn) -> "DecisionRecord":
         """Add the person's text, for services that store it."""
@@ -187,7 +186,7 @@ class DecisionRecord:
         row.update({name: list(getattr(self, name)) for name in _LISTS})
         row["kind"] = self.kind.value
         row["allowed"] = None if self.allowed is None else list(self.allowed)
-        row["assessment"] = None if self.assessment is None else _assessment_to_json(self.assessment)
+        row["assessment"] = None if self.assessment is None else assessment_to_json(self.assessment)
         row["expected_cost"] = [cost._asdict() for cost in self.expected_cost]
         row["excluded"] = [exclusion._asdict() for exclusion in self.excluded]
         row["stakes"] = None if self.stakes is None else asdict(self.stakes)
@@ -297,7 +296,7 @@ def _decision_values(row: Mapping[str, Any]) -> JsonDict:
     if row.get("stakes") is not None:
         values["stakes"] = Stakes(**row["stakes"])
     if row.get("assessment") is not None:
-        values["assessment"] = _assessment_from_json(row["assessment"])
+        values["assessment"] = assessment_from_json(row["assessment"])
     if row.get("allowed") is not None:
         values["allowed"] = tuple(row["allowed"])
     if row.get("context") is not None:
@@ -305,14 +304,16 @@ def _decision_values(row: Mapping[str, Any]) -> JsonDict:
     return values
 
 
-def _assessment_to_json(assessment: Assessment) -> JsonDict:
+def assessment_to_json(assessment: Assessment) -> JsonDict:
+    """Return probabilities by label."""
     row: JsonDict = {"novelty": assessment.novelty, "model_version": assessment.model_version}
     for head, labels in HEADS.items():
         row[head] = dict(zip(labels, getattr(assessment, head).probabilities, strict=True))
     return row
 
 
-def _assessment_from_json(row: Mapping[str, Any]) -> Assessment:
+def assessment_from_json(row: Mapping[str, Any]) -> Assessment:
+    """Read what `assessment_to_json` wrote."""
     # By label, not by place: a row outlives a change of label order.
     heads = {head: HeadResult(head, tuple(row[head][label] for label in labels)) for head, labels in HEADS.items()}
     return Assessment(**heads, novelty=row["novelty"], model_version=row["model_version"])

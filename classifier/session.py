@@ -160,6 +160,11 @@ class MemorySessions:
             self._put(key, state)
             return out
 
+    def drop(self, key: str) -> None:
+        """Forget a session."""
+        with self._lock:
+            self._states.pop(key, None)
+
     def _get(self, key: str) -> SessionState | None:
         found = self._states.get(key)
         if found is None:

@@ -1,5 +1,6 @@
 """`create_app(settings)`: puts the parts together, starts them in order and stops them in reverse."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -18,8 +19,10 @@ from .recorder import Recorder
 from .routes import classification, decisions, feedback, health
 from .services import Services
 from .settings import Settings
+from .spending import Spending
 from .store import Store
 from .telemetry import Telemetry
+from .upkeep import Upkeep
 
 
 def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
@@ -33,10 +36,14 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         app.state.services = services
         services.recorder.start()
         warming = services.model.start()
+        keeping = asyncio.create_task(services.upkeep.run())
         try:
             yield
         finally:
             warming.cancel()
+            keeping.cancel()
+            # A look under way ends before the store closes under it.
+            await asyncio.gather(keeping, return_exceptions=True)
             services.model.stop()
             await run_in_threadpool(services.recorder.stop, settings.flush_timeout_s)
             services.store.close()
@@ -68,12 +75,15 @@ def open_store(settings: Settings) -> Store:
 def _assemble(settings: Settings, router: Router, telemetry: Telemetry) -> Services:
     store = open_store(settings)
     model = LiveModel(router, telemetry, bundle_digest=served_digest(settings, router))
+    spending = Spending(router)
+    router.spent = spending.by_rule
     recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records)
     return Services(
         settings=settings,
         model=model,
-        decider=Decider(model, recorder, telemetry, settings),
+        decider=Decider(model, recorder, telemetry, settings, spending),
         store=store,
         recorder=recorder,
         telemetry=telemetry,
+        upkeep=Upkeep(router, store, spending, telemetry, settings),
     )

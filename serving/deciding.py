@@ -19,6 +19,7 @@ from .logs import log_failure
 from .questions import Delivery, Question, read_question
 from .recorder import Recorder
 from .settings import Settings
+from .spending import Spending
 from .telemetry import SAFE_DEFAULTS, Telemetry
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,11 @@ class Answer:
 class Decider:
     """Answers questions with the live model, records and counts each answer."""
 
-    def __init__(self, model: LiveModel, recorder: Recorder, telemetry: Telemetry, settings: Settings) -> None:
+    def __init__(
+        self, model: LiveModel, recorder: Recorder, telemetry: Telemetry, settings: Settings, spending: Spending
+    ) -> None:
         self._model, self._recorder, self._telemetry, self._settings = model, recorder, telemetry, settings
+        self._spending = spending
         self._running: dict[tuple[object, ...], asyncio.Future[Decision]] = {}
 
     async def answer(self, delivery: Delivery) -> Answer:
@@ -143,6 +147,8 @@ class Decider:
 
     def _note(self, question: Question, decision: Decision, source: Source) -> None:
         self._telemetry.observe_decision(decision, source)
+        if source == "inferred":
+            self._spending.note(question.caller, decision)
         record = DecisionRecord.of(
             question.turn,
             decision,

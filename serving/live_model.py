@@ -15,11 +15,12 @@ from pointsman.classifier.assessment import Turn
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.errors import BundleError
 from pointsman.classifier.router import Router
+from pointsman.classifier.session import MemorySessions, SessionStore
 
 from .errors import NotReadyError, OverloadedError
 from .logs import log_failure
 from .settings import Settings
-from .telemetry import INFERENCES_WAITING, SAFE_DEFAULTS, Telemetry
+from .telemetry import INFERENCES_WAITING, SAFE_DEFAULTS, SESSION_STORE_FAILURES, Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,22 @@ def open_router(settings: Settings) -> Router:
     ClassifierError
         Bundle, catalogue or policy cannot be used; the message says where and what to do.
     """
-    return Router.load(settings.bundle, catalog=settings.catalog, policy=settings.policy, n_threads=settings.n_threads)
+    return Router.load(
+        settings.bundle,
+        catalog=settings.catalog,
+        policy=settings.policy,
+        sessions=open_sessions(settings),
+        n_threads=settings.n_threads,
+    )
+
+
+def open_sessions(settings: Settings) -> SessionStore:
+    """Return the session store that the settings name; nothing is connected to yet."""
+    if settings.sessions_url is None:
+        return MemorySessions(ttl_s=settings.session_ttl_s)
+    from .redis_sessions import RedisSessions
+
+    return RedisSessions(settings.sessions_url, ttl_s=settings.session_ttl_s)
 
 
 def served_digest(settings: Settings, router: Router) -> str | None:
@@ -53,6 +69,8 @@ class LiveModel:
         self.router = router
         self._bundle_digest = bundle_digest
         router.on_failure = self._note_failure
+        if hasattr(router.sessions, "on_failure"):
+            router.sessions.on_failure = self._note_session_failure
         self._telemetry = telemetry
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="pointsman-inference")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="pointsman-reading")
@@ -97,6 +115,9 @@ class LiveModel:
         """Drop what waits; a running inference ends by itself."""
         self._inference.shutdown(wait=False, cancel_futures=True)
         self._reading.shutdown(wait=False, cancel_futures=True)
+        close = getattr(self.router.sessions, "close", None)
+        if close is not None:
+            close()
 
     async def _warm_up(self) -> None:
         try:
@@ -111,6 +132,9 @@ class LiveModel:
     def _note_failure(self, exc: Exception) -> None:
         self._telemetry.observe(SAFE_DEFAULTS, cause="inference_failed")
         log_failure(exc)
+
+    def _note_session_failure(self) -> None:
+        self._telemetry.observe(SESSION_STORE_FAILURES)
 
     def _count(self, change: int) -> None:
         self._n_waiting += change

@@ -10,6 +10,7 @@ from .recorder import Recorder
 from .settings import Settings
 from .store import Store
 from .telemetry import Telemetry
+from .upkeep import Upkeep
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Services:
     store: Store
     recorder: Recorder
     telemetry: Telemetry
+    upkeep: Upkeep
 
 
 def services_of(request: Request) -> Services:

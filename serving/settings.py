@@ -38,6 +38,12 @@ class Settings(BaseSettings):
         repr=False,
         description="SQLAlchemy URL of the record store: SQLite, or postgresql://user:password@host/database.",
     )
+    sessions_url: str | None = Field(
+        None, repr=False, description="Redis that keeps sessions (redis://, rediss://, unix://); in memory when unset."
+    )
+    session_ttl_s: float = Field(6 * 3600, gt=0, description="A session is forgotten this long after its last request.")
+    reload_s: float = Field(5.0, ge=0, description="Wait between looks for changed catalogue or policy files; 0: none.")
+    learn_s: float = Field(300.0, ge=0, description="Wait between looks for new outcomes and spending; 0: no learning.")
     store_text: bool = Field(False, description="Store prompts and comments with the records.")
     max_body_bytes: int = Field(32 * 1024**2, ge=1024, description="Larger bodies get 413.")
     worker_read_bytes: int = Field(64 * 1024, ge=0, description="Larger bodies are read off the event loop.")
@@ -67,6 +73,13 @@ class Settings(BaseSettings):
             return parsed.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
         raise ValueError(f"names the database {backend!r}; expected sqlite or postgresql")
 
+    @field_validator("sessions_url")
+    @classmethod
+    def _redis_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("is not a Redis URL; expected redis://HOST, rediss://HOST or unix://PATH")
+        return url
+
     def shown_database(self) -> str:
         """Return the database's URL without its password and options."""
         return make_url(self.database_url).set(query={}).render_as_string(hide_password=True)
@@ -89,5 +102,5 @@ def load_settings(**overrides: Any) -> Settings:
 
 def _problem(location: tuple[int | str, ...], message: str, found: object) -> str:
     name = str(location[0]) if location else "settings"
-    shown = "" if name == "database_url" else f" (found {found!r})"
+    shown = "" if name in {"database_url", "sessions_url"} else f" (found {found!r})"
     return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}{shown}"

@@ -102,7 +102,7 @@ class Store:
                     else:
                         written.refused.append(Refused(record, error))
         except SQLAlchemyError as exc:
-            raise _failure(exc) from exc
+            raise failure_of(exc) from exc
         return written
 
     def decision(self, decision_id: str) -> DecisionRecord:
@@ -112,7 +112,7 @@ class Store:
             with self.engine.connect() as connection:
                 row = connection.execute(query).scalar_one_or_none()
         except SQLAlchemyError as exc:
-            raise _failure(exc) from exc
+            raise failure_of(exc) from exc
         if row is None:
             raise DecisionNotFoundError
         return DecisionRecord.from_json(row)
@@ -128,7 +128,7 @@ class Store:
             with self.engine.connect() as connection:
                 return [FeedbackRecord.from_json(row) for row in connection.execute(query).scalars()]
         except SQLAlchemyError as exc:
-            raise _failure(exc) from exc
+            raise failure_of(exc) from exc
 
     def check(self) -> None:
         """Raise `StoreUnavailableError` unless the tables can be read."""
@@ -136,7 +136,7 @@ class Store:
             with self.engine.connect() as connection:
                 connection.execute(sa.select(DECISIONS.c.decision_id).limit(1)).first()
         except SQLAlchemyError as exc:
-            raise _failure(exc) from exc
+            raise failure_of(exc) from exc
 
     def close(self) -> None:
         self.engine.dispose()
@@ -224,7 +224,7 @@ def _clean(value: Any) -> Any:
     return value
 
 
-def _failure(exc: SQLAlchemyError) -> Exception:
+def failure_of(exc: SQLAlchemyError) -> Exception:
     """Tell a database that is away from a row that it will never take."""
     # The driver's text may quote a row: only its type goes on.
     name = type(getattr(exc, "orig", None) or exc).__name__

@@ -17,6 +17,8 @@ RECORDS_WRITTEN: Final = "pointsman_records_written_total"
 RECORDS_LOST: Final = "pointsman_records_lost_total"
 RECORDS_WAITING: Final = "pointsman_records_waiting"
 STORE_FAILURES: Final = "pointsman_store_failures_total"
+SESSION_STORE_FAILURES: Final = "pointsman_session_store_failures_total"
+RELOADS: Final = "pointsman_reloads_total"
 READY: Final = "pointsman_ready"
 
 NAMES: Final = (
@@ -31,6 +33,8 @@ NAMES: Final = (
     RECORDS_LOST,
     RECORDS_WAITING,
     STORE_FAILURES,
+    SESSION_STORE_FAILURES,
+    RELOADS,
     READY,
 )
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -52,6 +56,8 @@ class Telemetry:
             RECORDS_WRITTEN: self._counter(RECORDS_WRITTEN, "Records committed.", "table"),
             RECORDS_LOST: self._counter(RECORDS_LOST, "Decision records never written, by cause.", "cause"),
             STORE_FAILURES: self._counter(STORE_FAILURES, "Transactions that failed."),
+            SESSION_STORE_FAILURES: self._counter(SESSION_STORE_FAILURES, "Failures of the shared session store."),
+            RELOADS: self._counter(RELOADS, "Changes of catalogue or policy files seen, by outcome.", "outcome"),
         }
         self._histograms = {
             DECIDE_SECONDS: self._histogram(DECIDE_SECONDS, "Time of a decision, by part.", "part"),

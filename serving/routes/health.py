@@ -55,6 +55,7 @@ async def info(request: Request) -> JSONResponse:
                 "max_queued_decisions": settings.max_queued_decisions,
             },
             "stores_text": settings.store_text,
+            **services.upkeep.describe(),
         }
     )
 

@@ -33,6 +33,11 @@ def test_environment_sets_and_options_win(monkeypatch):
         ("LOG_LEVEL", "loud", r"POINTSMAN_LOG_LEVEL: .*\(found 'loud'\)"),
         ("DATABASE_URL", "mysql://u:hunter2@h/d", r"names the database 'mysql'; expected sqlite or postgresql$"),
         ("DATABASE_URL", "not a url with hunter2", r"is not a database URL; expected sqlite:///PATH"),
+        (
+            "SESSIONS_URL",
+            "http://u:hunter2@h",
+            r"is not a Redis URL; expected redis://HOST, rediss://HOST or unix://PATH$",
+        ),
         ("DATABASE_URL", "sqlite://", r"names no file, and records in memory are lost"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else value,

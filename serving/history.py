@@ -1,0 +1,105 @@
+"""What the record store knows of the past, as the learning and the budgets need it: light rows, summed in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
+
+from pointsman.classifier.limits import Caller
+from pointsman.classifier.outcomes import Judged, SeenLoad, SeenTurn
+
+from .store import DECISIONS, FEEDBACK, Store, failure_of
+
+#: Newest turns that outcomes are counted over: beyond this the posteriors hardly move, and a look costs time.
+MAX_TURNS: Final = 20_000
+_RECORD: Final = DECISIONS.c.record
+_BEGINS: Final = sa.and_(DECISIONS.c.kind.in_(("task", "subagent")), DECISIONS.c.category.is_not(None))
+
+
+class Spent(NamedTuple):
+    """What one caller has spent."""
+
+    caller: Caller
+    usd: float
+
+
+def seen_turns(store: Store, since: str) -> list[SeenTurn]:
+    """Return the newest turns decided since a time."""
+    query = (
+        sa.select(
+            DECISIONS.c.decision_id,
+            DECISIONS.c.created_at,
+            _text("next_state_key"),
+            DECISIONS.c.model,
+            DECISIONS.c.category,
+            _RECORD["assessment"]["turn"]["correct"].as_float(),
+        )
+        .where(_BEGINS, DECISIONS.c.created_at >= since)
+        .order_by(DECISIONS.c.created_at.desc())
+        .limit(MAX_TURNS)
+    )
+    return [SeenTurn(*row) for row in _rows(store, query)]
+
+
+def judgements(store: Store, since: str) -> list[Judged]:
+    """Return the feedback since a time."""
+    query = sa.select(
+        FEEDBACK.c.decision_id,
+        FEEDBACK.c.created_at,
+        FEEDBACK.c.outcome,
+        FEEDBACK.c.record["labels"]["category"].as_string(),
+    ).where(FEEDBACK.c.created_at >= since)
+    return [Judged(*row) for row in _rows(store, query)]
+
+
+def seen_loads(store: Store, since: str) -> list[SeenLoad]:
+    """Return what whole turns sent since a time: their requests, and how far their context grew."""
+    tokens = _RECORD["context_tokens"].as_integer()
+    query = (
+        sa.select(
+            sa.func.min(DECISIONS.c.category),
+            sa.func.min(DECISIONS.c.scope),
+            sa.func.count(),
+            sa.func.max(tokens) - sa.func.min(tokens),
+        )
+        .where(DECISIONS.c.category.is_not(None), DECISIONS.c.created_at >= since, _text("turn_key") != "")
+        .group_by(_text("turn_key"))
+        # A turn whose beginning lies before `since` would look short.
+        .having(sa.func.max(sa.case((_BEGINS, 1), else_=0)) == 1)
+        .limit(MAX_TURNS)
+    )
+    return [SeenLoad(*row) for row in _rows(store, query)]
+
+
+def spent_since(store: Store, since: str) -> list[Spent]:
+    """Return what each caller's turns cost since a time: as reported with feedback, else as expected."""
+    who = [_text(name) for name in ("project", "team", "key_id")]
+    reported = (
+        sa.select(FEEDBACK.c.decision_id, sa.func.max(FEEDBACK.c.record["cost_usd"].as_float()).label("usd"))
+        .group_by(FEEDBACK.c.decision_id)
+        .subquery()
+    )
+    usd = sa.func.coalesce(reported.c.usd, _RECORD["expected_spend_usd"].as_float(), 0.0)
+    query = (
+        sa.select(*who, sa.func.sum(usd))
+        .select_from(DECISIONS.outerjoin(reported, reported.c.decision_id == DECISIONS.c.decision_id))
+        .where(DECISIONS.c.created_at >= since)
+        .group_by(*who)
+    )
+    rows = _rows(store, query)
+    return [Spent(Caller(project, team, key_id), float(amount)) for project, team, key_id, amount in rows]
+
+
+def _text(name: str) -> Any:
+    return _RECORD[name].as_string()
+
+
+def _rows(store: Store, query: sa.Select[Any]) -> Iterator[Any]:
+    try:
+        with store.engine.connect() as connection:
+            yield from connection.execute(query)
+    except SQLAlchemyError as exc:
+        raise failure_of(exc) from exc

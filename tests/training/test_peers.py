@@ -1,6 +1,7 @@
 """Other routers: adapters against stand-ins of their interfaces, and the process they run in."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,15 @@ EXAMPLES = [
     Example(prompt, "g", "en", prompt, (), {"category": "docs", "risk": "low", "scope": "file", "turn": "new"}, 1.0)
     for prompt in ("rename it", "debug the distributed architecture")
 ]
+
+#: Other routers want an environment of their own: set this to test their adapters against the real ones.
+PEERS_PYTHON = Path(os.environ.get("PEERS_PYTHON", sys.executable))
+
+
+def lesson(prompt, category, risk):
+    labels = {"category": category, "risk": risk, "scope": "file", "turn": "new"}
+    return Example(prompt, prompt, "en", prompt, (), labels, 1.0)
+
 
 #: A package with the interface of local-llm-router, so that the process, the JSON and the ranking are the real ones.
 STAND_IN = """
@@ -99,16 +109,20 @@ def test_names_of_routers_are_unique():
     assert len({peer.name for peer in peers.PEERS}) == len(peers.PEERS)
 
 
+@pytest.fixture(scope="module")
+def installed():
+    return report_peers._installed(PeerSettings(PEERS_PYTHON))
+
+
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.distribution)
-def test_adapter_ranks_with_the_real_router(peer, tmp_path):
-    if peer.version is None:
-        pytest.skip(f"not installed: pip install {peer.distribution}")
-    lesson = [
-        Example(c, c, "en", c, (), EXAMPLES[0].labels | {"category": c, "risk": r}, 1.0)
-        for c, r in (("debugging", "high"), ("docs", "low"))
-    ]
-    outcome = report_peers._outcome(peer, peer.version, (EXAMPLES, lesson), PeerSettings())
+def test_adapter_asks_the_real_router(peer, installed):
+    version = installed[peer.name]
+    if version is None:
+        pytest.skip(f"{peer.distribution} is not installed; PEERS_PYTHON names an interpreter that has it")
+    lessons = [lesson("the crash in the parser", "debugging", "high"), lesson("write a README", "docs", "low")]
+    outcome = report_peers._outcome(peer, version, (EXAMPLES, lessons), PeerSettings(PEERS_PYTHON))
     assert isinstance(outcome, Contender), outcome
+    assert len(outcome.score) == len(EXAMPLES)
 
 
 def test_answers_are_json_whatever_a_router_prints(environment_with_a_router, tmp_path):

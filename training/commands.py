@@ -99,6 +99,7 @@ def _add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PYTHON",
         help="interpreter with other routers installed (default: this one)",
     )
+    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws behind the intervals (default: 1000)")
     parser.add_argument("--threads", type=int, default=1, help="threads for inference (default: 1)")
 
 
@@ -114,6 +115,7 @@ def _report_config(args: argparse.Namespace) -> "ReportConfig":
         peers=PeerSettings(args.peers_python) if args.peers_python is not None else PeerSettings(),
         command=_command(args),
         n_threads=args.threads,
+        n_bootstrap=args.draws,
     )
 
 

@@ -112,7 +112,7 @@ def flips_plot(flips: Sequence[FlipReport]) -> str:
             axes.plot([100 * end for end in result.care_flips_interval], [place, place], color=_INK, linewidth=0.9)
         axes.axvline(100 * TARGET, color=_INK, linestyle=":")
         axes.set_yticks(range(len(flips)), [result.name for result in reversed(flips)])
-        axes.set(xlabel=f"decisions that change sides, % (dotted: target, {100 * TARGET:.0f})", xlim=(0, None))
+        axes.set(xlabel="decisions that change sides, %", xlim=(0, None))
         return _svg(figure, "flips", "Share of decisions that change sides under each change of form")
 
 

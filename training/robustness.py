@@ -257,6 +257,8 @@ def written_pairs(assessor: Assessor, examples: Sequence[Example], *, n_bootstra
     Rows of one group say the same: the first is the request, each later one a paraphrase, or a translation where the
     language differs. The threshold is the median of all the requests.
     """
+    if not examples:
+        return []
     requests: dict[str, Example] = {}
     for example in examples:
         requests.setdefault(example.group, example)

@@ -111,7 +111,9 @@ def test_table_names_every_head_and_label():
 
 
 def test_command_prints_figures_of_a_bundle(capsys, tiny_bundle, labelled_file):
-    assert main(["evaluate", "--data", str(labelled_file), "--bundle", str(tiny_bundle), "--json"]) == 0
+    assert (
+        main(["evaluate", "--data", str(labelled_file), "--bundle", str(tiny_bundle), "--json", "--draws", "20"]) == 0
+    )
     report = json.loads(capsys.readouterr().out)
     assert report["n_rows"] == 120
     assert report["heads"]["category"]["accuracy"] > 0.8

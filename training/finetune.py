@@ -25,6 +25,8 @@ from .config import FinetuneConfig
 from .datasets import Example
 from .lexicon import gloss_embeddings
 
+#: Batches are padded to a multiple of so many tokens.
+PAD_TO: Final = 16
 #: Steps whose mean loss is one point of the curve.
 STEPS_PER_POINT: Final = 20
 
@@ -146,12 +148,17 @@ def seed_everything(config: FinetuneConfig) -> None:
 
 
 def _inputs(tokenizer: TextTokenizer, texts: Sequence[Text]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Tokenise a batch and pad it to a multiple of 16 tokens.
+
+    oneDNN compiles its kernels anew for each shape it has not seen; few shapes are compiled once and kept.
+    """
     tokens = tokenizer.encode(texts)
-    return (
-        torch.from_numpy(tokens.input_ids),
-        torch.from_numpy(tokens.attention_mask),
-        torch.from_numpy(tokens.token_type_ids),
+    n_more = -tokens.input_ids.shape[1] % PAD_TO
+    ids, mask, segments = (
+        nn.functional.pad(torch.from_numpy(array), (0, n_more))
+        for array in (tokens.input_ids, tokens.attention_mask, tokens.token_type_ids)
     )
+    return ids, mask, segments
 
 
 def _batches(examples: Sequence[Example], tokenizer: TextTokenizer, size: int, shuffler: random.Random) -> list[Batch]:

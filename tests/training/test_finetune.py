@@ -1,0 +1,58 @@
+"""The torch loop: what a batch is made of, and what it tells while it runs."""
+
+import pytest
+import torch
+
+from pointsman.classifier.text import Text
+from pointsman.classifier.tokens import TextTokenizer, TokenBudget
+from pointsman.training.config import FinetuneConfig
+from pointsman.training.datasets import read_examples
+from pointsman.training.finetune import PAD_TO, EmbeddingEncoder, _inputs, finetune
+
+pytestmark = pytest.mark.training
+
+
+@pytest.fixture
+def tokenizer(tiny_encoder):
+    return TextTokenizer.load(tiny_encoder / "tokenizer.json", TokenBudget())
+
+
+def test_batch_is_padded_to_few_lengths(tokenizer):
+    lengths = {_inputs(tokenizer, [Text("fix " * n, ())])[0].shape[1] for n in range(1, 40)}
+    assert lengths == {PAD_TO, 2 * PAD_TO, 3 * PAD_TO}
+
+
+def test_padding_does_not_change_an_embedding(tiny_encoder, tokenizer):
+    encoder = EmbeddingEncoder.load(tiny_encoder).eval()
+    ids, mask, segments = _inputs(tokenizer, [Text("fix the bug", ("user: add tests",))])
+    n_tokens = int(mask.sum())
+    with torch.no_grad():
+        padded = encoder(ids, mask, segments)
+        bare = encoder(ids[:, :n_tokens], mask[:, :n_tokens], segments[:, :n_tokens])
+    assert torch.allclose(padded, bare, atol=1e-5)
+
+
+def test_loss_falls_and_its_curve_ends_with_the_last_step(tiny_encoder, tokenizer, labelled_file):
+    points = []
+    examples = read_examples([labelled_file])
+    config = FinetuneConfig(epochs=6, batch_size=8, learning_rate=1e-3, head_factor=3.0, n_threads=1)
+    finetune(
+        EmbeddingEncoder.load(tiny_encoder),
+        examples,
+        tokenizer,
+        config,
+        on_progress=lambda step, figures: points.append((step, figures["loss"])),
+    )
+    assert points[-1][0] == 6 * len(examples) // 8
+    assert points[-1][1] < 0.5 * points[0][1]
+
+
+def test_new_tokens_start_where_their_gloss_stands(tiny_encoder):
+    encoder = EmbeddingEncoder.load(tiny_encoder)
+    before = encoder.encoder.get_input_embeddings().weight.detach().clone()
+    n_tokens = len(before)
+    encoder.add_tokens({n_tokens: [4, 5], n_tokens + 1: [6]})
+    after = encoder.encoder.get_input_embeddings().weight.detach()
+    assert torch.equal(after[:n_tokens], before)
+    assert torch.allclose(after[n_tokens], (before[4] + before[5]) / 2)
+    assert torch.equal(after[n_tokens + 1], before[6])

@@ -44,7 +44,7 @@ def test_loss_falls_and_its_curve_ends_with_the_last_step(tiny_encoder, tokenize
         on_progress=lambda step, figures: points.append((step, figures["loss"])),
     )
     assert points[-1][0] == 6 * len(examples) // 8
-    assert points[-1][1] < 0.5 * points[0][1]
+    assert points[-1][1] < 0.8 * points[0][1]
 
 
 def test_new_tokens_start_where_their_gloss_stands(tiny_encoder):

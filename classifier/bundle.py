@@ -3,6 +3,7 @@
     manifest.json    format version, digests of every other file, heads and labels, temperatures, limits, metrics
     model.onnx       one graph: token ids -> logits per head, the embedding, the state that novelty is read from
     tokenizer.json   the tokenizer
+    glosses.json     tokens of other languages and the word pieces of their English gloss
     reference.npy    mean and whitening matrix of the training turns, for novelty (numbers, never text)
     card.md          the model card
 
@@ -26,9 +27,10 @@ FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
 MODEL: Final = "model.onnx"
 TOKENIZER: Final = "tokenizer.json"
+GLOSSES: Final = "glosses.json"
 REFERENCE: Final = "reference.npy"
 CARD: Final = "card.md"
-FILES: Final = (MODEL, TOKENIZER, REFERENCE, CARD)
+FILES: Final = (MODEL, TOKENIZER, GLOSSES, REFERENCE, CARD)
 
 #: The bundle inside the package.
 DEFAULT_BUNDLE: Final = Path(__file__).parent / "bundles" / "default"

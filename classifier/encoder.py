@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from .bundle import MODEL, TOKENIZER, Bundle
+from .bundle import GLOSSES, MODEL, TOKENIZER, Bundle
 from .errors import BundleCorruptError, InferenceError
 from .labels import HEADS, Head
 from .text import Text
@@ -47,7 +47,7 @@ class OnnxEncoder:
     @classmethod
     def load(cls, bundle: Bundle, *, n_threads: int = 1) -> "OnnxEncoder":
         """Load the graph and tokenizer of a verified bundle."""
-        tokenizer = TextTokenizer.load(bundle.file(TOKENIZER), bundle.manifest.budget)
+        tokenizer = TextTokenizer.load(bundle.file(TOKENIZER), bundle.manifest.budget, bundle.file(GLOSSES))
         return cls.open(bundle.file(MODEL), tokenizer, n_threads=n_threads)
 
     @classmethod

@@ -1,10 +1,15 @@
-"""`Text` to token ids: budgets per segment, padding per batch.
+"""`Text` to token ids: words of other languages through their gloss, budgets per segment, padding per batch.
+
+The vocabulary of an English encoder cuts most Chinese or Russian words into single letters and unknown pieces. A bundle
+may therefore carry glosses: tokens of their own in the tokenizer, found in any text, each of which is replaced by the
+word pieces of its English gloss before the encoder sees it.
 
 Owns the tokenizer and its settings. The tokenizer file of the sentence-transformers MiniLM has fixed padding
 and truncation to 128 baked in; both are switched off here, since they would pad a ten-word prompt to 128 tokens.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,7 +35,7 @@ class TokenBudget:
     """
 
     prompt: int = 112
-    context: tuple[int, ...] = (48, 28, 14, 10)
+    context: tuple[int, ...] = (64, 40, 20, 12)
 
     @property
     def longest(self) -> int:
@@ -50,16 +55,27 @@ class TokenBatch:
 class TextTokenizer:
     """Turns texts into padded batches of token ids."""
 
-    def __init__(self, tokenizer: Tokenizer, budget: TokenBudget) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, budget: TokenBudget, glosses: Mapping[int, Sequence[int]] | None = None
+    ) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
+        self._glosses = dict(glosses or {})
         self.budget = budget
         self._cls, self._sep, self._pad = (self._special(name) for name in ("[CLS]", "[SEP]", "[PAD]"))
 
     @classmethod
-    def load(cls, path: Path, budget: TokenBudget) -> "TextTokenizer":
-        return cls(Tokenizer.from_file(str(path)), budget)
+    def load(cls, path: Path, budget: TokenBudget, glosses: Path | None = None) -> "TextTokenizer":
+        """Load a tokenizer file, and a glosses file where there is one.
+
+        Raises
+        ------
+        BundleCorruptError
+            The tokenizer lacks a token it needs, or the glosses are no map of token ids.
+        """
+        known = _read_glosses(glosses) if glosses is not None else {}
+        return cls(Tokenizer.from_file(str(path)), budget, known)
 
     def _special(self, name: str) -> int:
         token_id = self._tokenizer.token_to_id(name)
@@ -83,8 +99,15 @@ class TextTokenizer:
 
     def _rows(self, texts: Sequence[Text]) -> list[tuple[list[int], int]]:
         parts = [part for text in texts for part in (text.prompt, *text.context)]
-        encodings = iter(self._tokenizer.encode_batch(parts, add_special_tokens=False))
-        return [self._row(next(encodings).ids, [next(encodings).ids for _ in text.context]) for text in texts]
+        encodings = self._tokenizer.encode_batch(parts, add_special_tokens=False)
+        ids = (self._read(part, encoding.ids) for part, encoding in zip(parts, encodings, strict=True))
+        return [self._row(next(ids), [next(ids) for _ in text.context]) for text in texts]
+
+    def _read(self, part: str, ids: list[int]) -> list[int]:
+        """Put the gloss in the place of each token that has one."""
+        if not self._glosses or part.isascii():
+            return ids
+        return [piece for token in ids for piece in self._glosses.get(token, (token,))]
 
     def _row(self, prompt: list[int], context: list[list[int]]) -> tuple[list[int], int]:
         """Return the ids of one text and how many of them belong to the first segment."""
@@ -95,6 +118,14 @@ class TextTokenizer:
                 ids += _cut(message, room)
             ids.append(self._sep)
         return ids, n_first
+
+
+def _read_glosses(path: Path) -> dict[int, list[int]]:
+    try:
+        return {int(token): [int(piece) for piece in gloss] for token, gloss in json.loads(path.read_text()).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        msg = f"{path.name} is no map of token ids to token ids ({type(error).__name__}). Export the bundle again."
+        raise BundleCorruptError(msg) from error
 
 
 def _cut(ids: list[int], room: int) -> list[int]:

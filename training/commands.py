@@ -163,7 +163,7 @@ class TrainCommand:
             nargs="+",
             default=[],
             metavar="FILE.tsv",
-            help="words of other languages with an English gloss, for the encoder's vocabulary",
+            help="words of other languages, each with an English gloss to read it by",
         )
         parser.add_argument(
             "--encoder", help="folder, installed package or hub name with weights (default: the pinned MiniLM)"

@@ -22,7 +22,7 @@ class EncoderConfig:
 class FinetuneConfig:
     """The torch loop."""
 
-    epochs: int = 3
+    epochs: int = 2
     batch_size: int = 32
     learning_rate: float = 7e-5
     head_factor: float = 15.0
@@ -73,7 +73,7 @@ class TrainConfig:
     #: A folder, or the URL of a tracking server; None keeps no run.
     tracking: str | None = None
     calibration_share: float = 0.15
-    #: Files of `data/lexicon/`: words of other languages that the encoder's vocabulary lacks.
+    #: Files of `data/lexicon/`: words of other languages, read through their gloss.
     lexicon: tuple[Path, ...] = ()
     budget: TokenBudget = field(default_factory=TokenBudget)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)

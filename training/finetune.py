@@ -6,7 +6,7 @@ The linear heads trained here only shape the embedding; the heads that ship are 
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,6 @@ from pointsman.classifier.tokens import TextTokenizer
 
 from .config import FinetuneConfig
 from .datasets import Example
-from .lexicon import gloss_embeddings
 
 #: Batches are padded to a multiple of so many tokens.
 PAD_TO: Final = 16
@@ -42,13 +41,6 @@ class EmbeddingEncoder(nn.Module):
     def load(cls, folder: Path) -> "EmbeddingEncoder":
         # Eager attention: exports and quantises to the same graph on every torch.
         return cls(AutoModel.from_pretrained(folder, attn_implementation="eager", add_pooling_layer=False))
-
-    def add_tokens(self, glosses: Mapping[int, Sequence[int]]) -> None:
-        """Give each new token of a lexicon an embedding of its own, started from its gloss."""
-        words: nn.Embedding = self.encoder.get_input_embeddings()  # type: ignore[operator]
-        table = gloss_embeddings(words.weight.detach(), glosses)
-        extended = nn.Embedding(table.shape[0], table.shape[1], padding_idx=words.padding_idx, _weight=table)
-        self.encoder.set_input_embeddings(extended)  # type: ignore[operator]
 
     @property
     def n_dimensions(self) -> int:

@@ -1,19 +1,16 @@
-"""Words of other languages for an English encoder: new tokens that start where their English gloss stands.
+"""Words of other languages for an English encoder, read through their English gloss.
 
-The vocabulary of MiniLM cuts most Chinese or Russian words into single characters or unknown pieces, which the encoder
-cannot read. A lexicon (`data/lexicon/*.tsv`: term, tab, English gloss) adds each term as one token whose embedding is
-the mean of the embeddings of its gloss; fine-tuning moves it from there. Runtime and latency stay as they are: the
-tokens are part of `tokenizer.json`.
+A lexicon (`data/lexicon/*.tsv`: term, tab, English gloss) makes each term a token of the tokenizer; the runtime puts
+the word pieces of the gloss in its place (`classifier/tokens.py`). The encoder then reads English in foreign word
+order, which it does well without having seen it, and learns from rows in any language at once.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-import torch
 from tokenizers import AddedToken, Tokenizer
 
 from pointsman.classifier.errors import InputError
@@ -60,9 +57,9 @@ def read_lexicon(paths: Iterable[Path]) -> list[Term]:
 
 
 def extend_tokenizer(tokenizer: Tokenizer, terms: Sequence[Term]) -> dict[int, list[int]]:
-    """Add terms to a tokenizer; return the token ids of each new token's gloss.
+    """Add terms to a tokenizer; return the word pieces of each term's gloss by its token id.
 
-    A term whose gloss has no known word is left out: it would start nowhere.
+    A term whose gloss has no known word is left out: it would say nothing.
     """
     unknown = tokenizer.token_to_id("[UNK]")
     glosses = {
@@ -72,13 +69,3 @@ def extend_tokenizer(tokenizer: Tokenizer, terms: Sequence[Term]) -> dict[int, l
     tokenizer.add_tokens([term.token for term in known])
     ids = ((tokenizer.token_to_id(term.text), glosses[term]) for term in known)
     return {token: gloss for token, gloss in ids if token is not None}
-
-
-def gloss_embeddings(embeddings: torch.Tensor, glosses: Mapping[int, Sequence[int]]) -> torch.Tensor:
-    """Return the embedding table (n_tokens, n_hidden) with a row for each new token: the mean of its gloss."""
-    n_tokens = max([embeddings.shape[0] - 1, *glosses]) + 1
-    table = torch.empty((n_tokens, embeddings.shape[1]), dtype=embeddings.dtype)
-    table[: embeddings.shape[0]] = embeddings
-    for token, gloss in glosses.items():
-        table[token] = embeddings[np.asarray(gloss)].mean(0)
-    return table

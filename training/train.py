@@ -1,5 +1,6 @@
 """The story of a model: read, split, fine-tune, fit heads, calibrate, export, prove, measure, write the bundle."""
 
+import json
 import logging
 import math
 import time
@@ -86,8 +87,8 @@ def _train(config: TrainConfig, evaluation: Path | None, run: Run) -> tuple[Bund
     folder = encoder_folder(config.encoder)
     data = _read(config, evaluation)
     logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
-    tokenizer, encoder = prepare(folder, config)
-    encoder = finetune(encoder, data.train, tokenizer, config.finetune, on_progress=run.progress)
+    tokenizer = prepare(folder, config)
+    encoder = finetune(EmbeddingEncoder.load(folder), data.train, tokenizer, config.finetune, on_progress=run.progress)
     bundle = write_bundle(encoder, tokenizer, data, config, run)
     report = evaluate(Assessor.load(bundle.path), data.evaluation) if data.evaluation else None
     bundle = finish(bundle, report, config, minutes=(time.monotonic() - started) / 60)
@@ -104,17 +105,15 @@ def _read(config: TrainConfig, evaluation: Path | None) -> Data:
     return Data(fit, calibration, held_out)
 
 
-def prepare(folder: Path, config: TrainConfig) -> tuple[TextTokenizer, EmbeddingEncoder]:
-    """Load the encoder's first weights, add the lexicon's words, and put the tokenizer into the output folder."""
+def prepare(folder: Path, config: TrainConfig) -> TextTokenizer:
+    """Extend the encoder's tokenizer by the lexicon, and put both into the output folder."""
     tokens = Tokenizer.from_file(str(folder / bundles.TOKENIZER))
-    encoder = EmbeddingEncoder.load(folder)
-    terms = read_lexicon(config.lexicon)
-    if terms:
-        encoder.add_tokens(extend_tokenizer(tokens, terms))
-        logger.info("lexicon of %d terms", len(terms))
+    glosses = extend_tokenizer(tokens, read_lexicon(config.lexicon))
+    logger.info("lexicon of %d terms", len(glosses))
     config.output.mkdir(parents=True, exist_ok=True)
-    tokens.save(str(config.output / bundles.TOKENIZER))
-    return TextTokenizer(tokens, config.budget), encoder
+    tokens.save(str(config.output / bundles.TOKENIZER), pretty=False)
+    (config.output / bundles.GLOSSES).write_text(json.dumps(glosses, separators=(",", ":")))
+    return TextTokenizer(tokens, config.budget, glosses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from tokenizers import AddedToken, Tokenizer
 
 from pointsman.classifier import bundle as bundles
 from pointsman.classifier.assessment import Message, Turn
@@ -77,6 +78,33 @@ def test_context_is_a_second_segment_within_its_budget(tokenizer):
     batch = tokenizer.encode([Text("yes", ("fix " * 30, "add " * 30, "never read"))])
     assert batch.input_ids.shape[1] == 3 + 6 + 3 + 1
     assert batch.token_type_ids[0].tolist() == [0] * 3 + [1] * 10
+
+
+def test_gloss_stands_in_for_its_token(tiny_bundle):
+    plain = Tokenizer.from_file(str(tiny_bundle / "tokenizer.json"))
+    fix, bug = plain.token_to_id("fix"), plain.token_to_id("bug")
+    plain.add_tokens([AddedToken("修复", normalized=False)])
+    tokenizer = TextTokenizer(plain, TokenBudget(9, (5,)), {plain.token_to_id("修复"): [fix, bug]})
+    ids = tokenizer.encode([Text("修复 fix", ("bug 修复",))]).input_ids[0].tolist()
+    sep = plain.token_to_id("[SEP]")
+    assert ids[1:] == [fix, bug, fix, sep, bug, fix, bug, sep]
+
+
+def test_ascii_text_is_read_as_without_glosses(tiny_bundle):
+    path = tiny_bundle / "tokenizer.json"
+    plain = Tokenizer.from_file(str(path))
+    glossing = TextTokenizer(plain, TokenBudget(), {plain.token_to_id("fix"): [plain.token_to_id("bug")]})
+    text = [Text("fix the parser", ())]
+    assert np.array_equal(
+        glossing.encode(text).input_ids, TextTokenizer.load(path, TokenBudget()).encode(text).input_ids
+    )
+
+
+def test_glosses_that_are_no_map_are_refused(tiny_bundle, tmp_path):
+    path = tmp_path / "glosses.json"
+    path.write_text('{"a": [1]}')
+    with pytest.raises(BundleCorruptError, match=r"glosses\.json is no map of token ids to token ids \(ValueError\)"):
+        TextTokenizer.load(tiny_bundle / "tokenizer.json", TokenBudget(), path)
 
 
 def test_distance_is_in_units_of_the_training_spread():

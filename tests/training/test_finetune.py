@@ -45,14 +45,3 @@ def test_loss_falls_and_its_curve_ends_with_the_last_step(tiny_encoder, tokenize
     )
     assert points[-1][0] == 6 * len(examples) // 8
     assert points[-1][1] < 0.8 * points[0][1]
-
-
-def test_new_tokens_start_where_their_gloss_stands(tiny_encoder):
-    encoder = EmbeddingEncoder.load(tiny_encoder)
-    before = encoder.encoder.get_input_embeddings().weight.detach().clone()
-    n_tokens = len(before)
-    encoder.add_tokens({n_tokens: [4, 5], n_tokens + 1: [6]})
-    after = encoder.encoder.get_input_embeddings().weight.detach()
-    assert torch.equal(after[:n_tokens], before)
-    assert torch.allclose(after[n_tokens], (before[4] + before[5]) / 2)
-    assert torch.equal(after[n_tokens + 1], before[6])

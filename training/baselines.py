@@ -111,7 +111,8 @@ def keyword_category(prompt: str) -> str:
     return best if counts[best] else "other"
 
 
-#: Of the linear model; 10 and 1 give a category accuracy within a point on real turns.
+#: Of the linear model. On the 562 real turns of LOG.md (2026-11-22) 4 gives a category accuracy of 0.496 and a care AUC
+#: of 0.735, 1 gives 0.493 and 0.731: what is chosen here does not decide the comparison.
 _INVERSE_REGULARISATION: Final = 4.0
 
 

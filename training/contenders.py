@@ -35,7 +35,7 @@ class Contender:
     """
 
     name: str
-    kind: Literal["bundle", "baseline", "peer"]
+    kind: Literal["bundle", "ablation", "baseline", "peer"]
     note: str
     score: FloatArray
     careful: BoolArray | None = None

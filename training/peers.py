@@ -140,7 +140,8 @@ def _open_ccr(_lessons: Sequence[Lesson]) -> Ask:
     def ask(prompt: str) -> Answer:
         decision = decide(prompt, ".")
         category = _CCR_KINDS.get(decision.task_class.kind)
-        rank = tiers.index(decision.tier.name) + float(decision.risk.score)  # risk orders the turns within a tier
+        # Risk orders the turns within a tier; questions and the like have none.
+        rank = tiers.index(decision.tier.name) + float(decision.risk.score or 0.0)
         return Answer(rank, decision.tier.name in {"T3", "T4"}, category)
 
     return ask

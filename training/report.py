@@ -2,14 +2,15 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from pointsman.classifier.assessment import Assessment
 from pointsman.classifier.assessor import Assessor
 
 from .baselines import baselines
@@ -81,19 +82,34 @@ def compare(assessor: Assessor, examples: Sequence[Example], config: ReportConfi
     training = read_examples(config.training)
     draws = Draws.of(examples, config.n_bootstrap, seed=config.seed)
     assessments = assess_examples(assessor, examples)
-    bundle = Contender(
-        name=f"Pointsman {assessor.version}",
-        kind="bundle",
-        note="prompt and the messages before it",
-        score=np.array([care_score(assessment) for assessment in assessments]),
-        categories=[assessment.category.label for assessment in assessments],
-    )
+    own = [
+        _contender(f"Pointsman {assessor.version}", "bundle", "prompt and the messages before it", assessments),
+        # Other routers are asked with the prompt alone; this row shows what that takes away.
+        _contender(
+            f"Pointsman {assessor.version}, prompt alone",
+            "ablation",
+            "earlier messages withheld, as from other routers",
+            assess_examples(assessor, [replace(example, context=()) for example in examples]),
+        ),
+    ]
     simple, unfitted = baselines(examples, training)
     peers, unasked = run_peers(examples, training, config.peers)
     return Comparison(
         report=report_of(assessor.version, assessments, examples, draws),
-        standings=ranked([measure(contender, examples, draws) for contender in (bundle, *simple, *peers)]),
+        standings=ranked([measure(contender, examples, draws) for contender in (*own, *simple, *peers)]),
         skipped=[*unfitted, *unasked],
+    )
+
+
+def _contender(
+    name: str, kind: Literal["bundle", "ablation"], note: str, assessments: Sequence[Assessment]
+) -> Contender:
+    return Contender(
+        name=name,
+        kind=kind,
+        note=note,
+        score=np.array([care_score(assessment) for assessment in assessments]),
+        categories=[assessment.category.label for assessment in assessments],
     )
 
 

@@ -105,6 +105,8 @@ def _run(arguments: list[str], stdin: str, settings: PeerSettings) -> dict[str, 
             "HF_HUB_OFFLINE": "1",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "PYTHONWARNINGS": "ignore",
+            # One prompt at a time leaves nothing to share out, and times stay comparable.
+            "OMP_NUM_THREADS": "1",
         }
         try:
             done = subprocess.run(  # noqa: S603 - our own script in the interpreter the user named

@@ -43,6 +43,8 @@ _STYLE: Final[Any] = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.6,
 }
+#: Place in the series of each kind of router: ours alike, baselines, other routers.
+_KINDS: Final = {"bundle": 0, "ablation": 0, "baseline": 1, "peer": 2}
 #: Inches of 72 points. A point is a pixel at this width, so a phone shows text at its size.
 _WIDTH: Final = 4.8
 
@@ -52,7 +54,7 @@ def cost_risk_plot(standings: Sequence[Standing], *, n_rivals: int = 4) -> str:
     with rc_context(_STYLE):
         figure, axes = _figure(3.9)
         bundle = [standing for standing in standings if standing.kind == "bundle"]
-        rivals = [standing for standing in standings if standing.kind != "bundle" and standing.name != "constant"]
+        rivals = [s for s in standings if s.kind in ("baseline", "peer") and s.name != "constant"]
         axes.plot([0, 1], [1, 0], color=_MUTED, linestyle=":", label="chance")
         for standing, colour in zip([*bundle, *rivals[:n_rivals]], _SERIES, strict=False):
             shares = [point.share for point in standing.care.curve]
@@ -77,9 +79,7 @@ def auc_plot(standings: Sequence[Standing]) -> str:
     with rc_context(_STYLE):
         figure, axes = _figure(0.7 + 0.26 * len(standings))
         for place, standing in enumerate(reversed(standings)):
-            colour = (
-                _SERIES[0] if standing.kind == "bundle" else _SERIES[1] if standing.kind == "baseline" else _SERIES[2]
-            )
+            colour = _SERIES[_KINDS[standing.kind]]
             axes.plot(standing.care.auc_interval.by_group, [place, place], color=colour)
             axes.plot([standing.care.auc], [place], "o", color=colour, markersize=4.5)
         axes.axvline(0.5, color=_MUTED, linestyle=":")

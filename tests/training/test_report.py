@@ -68,6 +68,11 @@ def test_every_router_and_every_reason_is_on_the_page(full, html):
     assert [name for name in names if name.replace("&", "&amp;") not in html] == []
 
 
+def test_bundle_is_also_asked_as_other_routers_are(full):
+    kinds = {standing.name: standing.kind for standing in full.comparison.standings}
+    assert kinds["Pointsman tiny-1, prompt alone"] == "ablation"
+
+
 def test_json_has_every_figure_and_no_nan(full):
     figures = report_json(full)
     assert "NaN" not in json.dumps(figures)

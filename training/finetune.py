@@ -4,7 +4,9 @@ The linear heads trained here only shape the embedding; the heads that ship are 
 (`heads.py`), which lets a nightly refit skip this stage.
 """
 
+import ctypes
 import math
+import platform
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ from pointsman.classifier.tokens import TextTokenizer
 from .config import FinetuneConfig
 from .datasets import Example
 
+#: Parameters of mallopt(3).
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_MAX: Final = -4
 #: Batches are padded to a multiple of so many tokens.
 PAD_TO: Final = 16
 #: Steps whose mean loss is one point of the curve.
@@ -98,6 +103,7 @@ def finetune(
     the rest. A row counts by its reader's certainty. `on_progress` gets the step and the mean loss since the last call.
     """
     seed_everything(config)
+    keep_freed_memory()
     heads = nn.ModuleDict({head: nn.Linear(encoder.n_dimensions, len(labels)) for head, labels in HEADS.items()})
     losses = _losses(examples, config)
     optimiser = _optimiser(encoder, heads, config)
@@ -137,6 +143,14 @@ def seed_everything(config: FinetuneConfig) -> None:
     torch.manual_seed(config.seed)
     torch.set_num_threads(config.n_threads)
     torch.use_deterministic_algorithms(mode=True)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed tensors instead of giving them back and faulting them in anew (LOG.md); else do nothing."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _inputs(tokenizer: TextTokenizer, texts: Sequence[Text]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

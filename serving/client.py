@@ -20,9 +20,8 @@ import httpx
 import orjson
 from anyio.from_thread import start_blocking_portal
 
-from pointsman.classifier.identity import known_headers
-
-from .fail_open import Choice, FailOpen, Failure, NoDecisionError, Request
+from .envelope import Request, sealed
+from .fail_open import Choice, FailOpen, Failure, NoDecisionError
 
 __all__ = ["AsyncClient", "Choice", "Client", "Failure"]
 
@@ -63,9 +62,7 @@ class AsyncClient:
             msg = f"deadline_ms must be > 0, got {deadline_ms}; 250 is the default."
             raise ValueError(msg)
         self._fail_open = FailOpen(safe_model, models)
-        names = self._fail_open.names
-        limits = {"models": None if names is None else sorted(names), "policy": policy}
-        self._limits = {name: value for name, value in limits.items() if value is not None}
+        self._policy = policy
         self._deadline_s = deadline_ms / 1000
         # No timeout of its own: it would be for each operation, and the deadline is for all of them.
         self._http = httpx.AsyncClient(base_url=url, timeout=None, trust_env=False, limits=_LIMITS)  # noqa: S113
@@ -82,6 +79,7 @@ class AsyncClient:
         *,
         path: str | None = None,
         session_id: str | None = None,
+        models: Collection[str] | None = None,
     ) -> Choice:
         """Say which model takes a request; never raises, and never later than the deadline.
 
@@ -95,12 +93,14 @@ class AsyncClient:
             The path that the client used; tells token counts and compaction from turns.
         session_id : str, optional
             When neither headers nor body name the session.
+        models : collection of str, optional
+            Of the catalogue's models, only these may take this request.
         """
         request = Request(body, headers or {}, path, session_id)
         detail = ""
         try:
             with anyio.fail_after(self._deadline_s):
-                return self._fail_open.accept(request, await self._ask(request))
+                return self._fail_open.accept(request, await self._ask(request, models), models)
         except NoDecisionError as exc:
             failure, detail = exc.failure, exc.detail
         except TimeoutError:
@@ -132,11 +132,10 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _ask(self, request: Request) -> object:
+    async def _ask(self, request: Request, models: Collection[str] | None) -> object:
+        content = sealed(request, {"models": self._fail_open.allowed(models), "policy": self._policy})
         headers = {"content-type": "application/json"}
-        async with self._http.stream(
-            "POST", "/v1/decide", content=_envelope(request, self._limits), headers=headers
-        ) as answer:
+        async with self._http.stream("POST", "/v1/decide", content=content, headers=headers) as answer:
             if answer.status_code != httpx.codes.OK:
                 raise NoDecisionError(Failure.STATUS, str(answer.status_code))
             received = bytearray()
@@ -175,9 +174,11 @@ class Client:
         *,
         path: str | None = None,
         session_id: str | None = None,
+        models: Collection[str] | None = None,
     ) -> Choice:
         """Say which model takes a request, as `AsyncClient.decide`."""
-        return self._portal.call(partial(self._client.decide, body, headers, path=path, session_id=session_id))
+        asking = partial(self._client.decide, body, headers, path=path, session_id=session_id, models=models)
+        return self._portal.call(asking)
 
     def feedback(self, decision_id: str, outcome: str, **fields: Any) -> str:
         """Tell how a decision went, as `AsyncClient.feedback`."""
@@ -191,14 +192,3 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _envelope(request: Request, limits: Mapping[str, Any]) -> bytes:
-    body = orjson.Fragment(request.body) if isinstance(request.body, bytes) else request.body
-    asked = {"headers": known_headers(request.headers), "path": request.path, "session_id": request.session_id}
-    named = {name: value for name, value in asked.items() if value}
-    return orjson.dumps({"request": body, **named, **limits}, default=_left_out)
-
-
-def _left_out(_: object) -> None:
-    """Gateways put objects of their own into bodies; none of them matters here."""

@@ -15,6 +15,8 @@ from pointsman.classifier.assessment import Kind
 from pointsman.classifier.identity import known_headers, read_identity
 from pointsman.classifier.request import read_request
 
+from .envelope import Request
+
 logger = logging.getLogger(__name__)
 
 DECIDED: Final = "decided"
@@ -40,16 +42,6 @@ class NoDecisionError(Exception):
     def __init__(self, failure: Failure, detail: str = "") -> None:
         self.failure, self.detail = failure, detail
         super().__init__(f"{failure} {detail}".strip())
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A client's request, as far as deciding goes."""
-
-    body: Mapping[str, Any] | bytes
-    headers: Mapping[str, str]
-    path: str | None = None
-    session_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +93,14 @@ class FailOpen:
         # Value: the model of the session's turn, and whether it is only the safe one.
         self._models: OrderedDict[_SessionKey, tuple[str, bool]] = OrderedDict()
 
-    def accept(self, request: Request, decision: object) -> Choice:
-        """Take an answer as the service gave it.
+    def allowed(self, models: Collection[str] | None = None) -> list[str] | None:
+        """Return the catalogue's models that may be taken, out of `models` where they are given; None for any."""
+        if self.names is None:
+            return None if models is None else sorted(models)
+        return sorted(name for name in self.names if models is None or name in models)
+
+    def accept(self, request: Request, decision: object, models: Collection[str] | None = None) -> Choice:
+        """Take an answer as the service gave it, when it was to choose out of `models`.
 
         Raises
         ------
@@ -113,7 +111,7 @@ class FailOpen:
         if not (isinstance(decision, dict) and isinstance(named, str) and named):
             raise NoDecisionError(Failure.GARBAGE, "the answer names no model")
         model = named if self.names is None else self.names.get(named)
-        if model is None:
+        if model is None or (models is not None and named not in models):
             raise NoDecisionError(Failure.UNKNOWN_MODEL, "the answer names a model that is not configured here")
         self.counts[DECIDED] += 1
         if decision.get("kind") == Kind.BACKGROUND:

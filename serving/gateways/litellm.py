@@ -170,6 +170,10 @@ class TierClassifier:
         body = {"messages": [dict(message) for message in context.raw_messages]}
         return (await self.decider.decide(body, headers if isinstance(headers, Mapping) else None)).model
 
+    def __deepcopy__(self, _: object) -> "TierClassifier":
+        # LiteLLM copies its configuration with this object in it; connections and sessions cannot be copied.
+        return self
+
 
 def note_of(choice: Choice) -> dict[str, str]:
     """Return what the client is told in headers of the response."""

@@ -17,14 +17,16 @@ pytestmark = [pytest.mark.gateway, pytest.mark.timeout(1200)]
 VERSION = "1.106.2"
 REQUIREMENTS = (f"litellm[proxy]=={VERSION}", "numpy>=2.1", "onnxruntime>=1.23", "orjson>=3.11")
 Setup = namedtuple("Setup", "gateway provider")
+#: The machine is shared: an answer that comes should not be late. What never comes is still not waited for.
+PATIENCE = {"deadline_ms: 250": "deadline_ms: 3000"}
 
 
-def start(folder, config, provider, **environment):
+def start(folder, config):
     bin_folder = python_gateway(f"litellm-{VERSION}", *REQUIREMENTS)
     (folder / "config.yaml").write_text(config)
     port = free_port()
-    environment |= {
-        "PYTHONPATH": str(packages(folder / "packages")),
+    environment = {
+        "PYTHONPATH": f"{packages(folder / 'packages')}:{folder}",
         "LITELLM_MASTER_KEY": API_KEY,
         "ANTHROPIC_API_KEY": "upstream-key",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -38,8 +40,8 @@ def start(folder, config, provider, **environment):
 def setup(wire, tmp_path_factory):
     folder = tmp_path_factory.mktemp("litellm")
     with upstream() as provider:
-        changes = {"http://127.0.0.1:8095": wire.url, "https://api.anthropic.com": provider.url}
-        with start(folder, shipped("litellm.yaml", changes), provider) as gateway:
+        changes = {"http://127.0.0.1:8095": wire.url, "https://api.anthropic.com": provider.url} | PATIENCE
+        with start(folder, shipped("litellm.yaml", changes)) as gateway:
             yield Setup(gateway, provider)
 
 
@@ -152,8 +154,8 @@ def test_credentials_reach_neither_the_service_nor_the_log(litellm, relay, heade
 def tiered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("litellm-tiers")
     with upstream() as provider:
-        config = shipped("litellm-tiers.yaml", {"https://api.anthropic.com": provider.url})
-        with start(folder, config, provider) as gateway:
+        config = shipped("litellm-tiers.yaml", {"https://api.anthropic.com": provider.url} | PATIENCE)
+        with start(folder, config) as gateway:
             yield Setup(gateway, provider)
 
 
@@ -169,3 +171,57 @@ def test_claude_code_runs_its_tool_loop_on_one_tier(tiered, tmp_path):
     tiered.provider.clear()
     run_claude(tiered.gateway, tmp_path, FILE_RACE, "--model", "smart")
     assert tiered.provider.models == [CAREFUL_MODEL] * 3
+
+
+# Keys that may use some of the models only, as LiteLLM's database would say.
+AUTH = """
+from litellm.proxy._types import UserAPIKeyAuth
+
+KEYS = {"cheap-only": ["claude-*", "cheap"], "own-only": ["claude-*"], "all": []}
+TEAMS = {"team-cheap": ["claude-*", "cheap"]}
+
+async def check(request, api_key):
+    return UserAPIKeyAuth(
+        api_key=api_key, models=KEYS.get(api_key, []), team_id="t" if api_key in TEAMS else None,
+        team_models=TEAMS.get(api_key, []),
+    )
+"""
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """The first configuration again, deciding in LiteLLM's own process, with keys that are limited."""
+    folder = tmp_path_factory.mktemp("litellm-guarded")
+    (folder / "auth.py").write_text(AUTH)
+    with upstream() as provider:
+        changes = {
+            "https://api.anthropic.com": provider.url,
+            "    url: http://127.0.0.1:8095": "    in_process: true",
+            "  master_key: os.environ/LITELLM_MASTER_KEY": "  custom_auth: auth.check",
+        }
+        with start(folder, shipped("litellm.yaml", changes | PATIENCE)) as gateway:
+            yield Setup(gateway, provider)
+
+
+@pytest.mark.parametrize(
+    ("key", "prompt", "model"),
+    [
+        ("all", RACE, CAREFUL_MODEL),
+        ("all", TYPO, CHEAP_MODEL),
+        ("cheap-only", RACE, CHEAP_MODEL),
+        ("team-cheap", RACE, CHEAP_MODEL),
+        ("own-only", RACE, CLIENT_MODEL),
+    ],
+)
+def test_key_is_rerouted_to_models_it_may_use_only(guarded, key, prompt, model):
+    guarded.provider.clear()
+    body = claude_body(prompt, stream=False, model=CLIENT_MODEL)
+    answer = post(guarded.gateway, "/v1/messages", body, {"x-api-key": key, "authorization": f"Bearer {key}"})
+    assert answer.status_code == 200, answer.text
+    assert guarded.provider.models == [model]
+
+
+def test_misspelt_setting_stops_the_start_and_is_named(tmp_path):
+    config = shipped("litellm.yaml", {"safe_model:": "save_model:"})
+    with pytest.raises(AssertionError, match=r"callback_settings\.pointsman\.save_model: no such setting"):
+        start(tmp_path, config).__enter__()

@@ -97,7 +97,8 @@ function envoy_on_request(handle)
   local first, last = find_model(body)
   if first and failure ~= "unread" then
     local changed = body:sub(1, first - 1) .. quoted(model) .. body:sub(last + 1)
-    handle:headers():replace("content-length", tostring(buffer:setBytes(changed)))
+    -- The buffer from before the call is no longer ours.
+    handle:headers():replace("content-length", tostring(handle:body():setBytes(changed)))
   end
   -- A route may choose by this header, where a model has an address of its own.
   handle:headers():replace("x-pointsman-model", model)

@@ -82,17 +82,17 @@ def test_body_goes_as_mapping_and_as_it_came(client, body, headers):
     )
 
 
-def test_models_restrict_the_choice_and_translate_it(make):
+def test_models_restrict_the_choice_and_translate_it(make, headers):
     names = {"claude-opus-4-5": "strong-group", "qwen3-coder-plus": "cheap-group"}
     client = make(models=names)
-    choices = [client.decide(claude_body(prompt)) for prompt in (RACE, TYPO)]
-    assert [choice.model for choice in choices] == ["strong-group", "cheap-group"]
-    assert choices[0].decision["model"] == "claude-opus-4-5"
+    choices = [client.decide(claude_body(prompt), headers) for prompt in (TYPO, RACE)]
+    assert [choice.model for choice in choices] == ["cheap-group", "strong-group"]
+    assert choices[1].decision["model"] == "claude-opus-4-5"
 
 
-def test_policy_is_passed_on(make):
+def test_policy_is_passed_on(make, headers):
     client = make(policy="careful")
-    assert client.decide(claude_body(TYPO)).decision["policy_version"].startswith("careful")
+    assert client.decide(claude_body(TYPO), headers).decision["policy_version"].startswith("careful")
 
 
 def test_path_tells_token_counts_from_turns(client, headers):

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test lint format bench clean
+.PHONY: install serve test test-gateways lint format bench clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -17,6 +17,10 @@ serve: $(VENV)/.serving
 ## test: everything the tests need, then the tests
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+## test-gateways: the drop-ins in real gateways, fetched into .cache once
+test-gateways: $(VENV)/.test
+	$(BIN)/python -m pytest -m gateway tests/serving/gateways
 
 ## lint: formatting, rules and strict types
 lint: $(VENV)/.test

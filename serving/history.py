@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pointsman.classifier.limits import Caller
 from pointsman.classifier.outcomes import Judged, SeenLoad, SeenTurn
+from pointsman.classifier.records import DecisionRecord, FeedbackRecord
 
 from .store import DECISIONS, FEEDBACK, Store, failure_of
 
@@ -91,6 +92,22 @@ def spent_since(store: Store, since: str) -> list[Spent]:
     )
     rows = _rows(store, query)
     return [Spent(Caller(project, team, key_id), float(amount)) for project, team, key_id, amount in rows]
+
+
+def decisions_between(store: Store, since: str, until: str) -> Iterator[DecisionRecord]:
+    """Return the records of decisions from a time on and before another, oldest first; empty for no end."""
+    query = sa.select(_RECORD).order_by(DECISIONS.c.created_at, DECISIONS.c.decision_id)
+    if since:
+        query = query.where(DECISIONS.c.created_at >= since)
+    if until:
+        query = query.where(DECISIONS.c.created_at < until)
+    return (DecisionRecord.from_json(row) for (row,) in _rows(store, query))
+
+
+def feedback_since(store: Store, since: str) -> Iterator[FeedbackRecord]:
+    """Return the records of feedback since a time, oldest first."""
+    query = sa.select(FEEDBACK.c.record).where(FEEDBACK.c.created_at >= since).order_by(FEEDBACK.c.created_at)
+    return (FeedbackRecord.from_json(row) for (row,) in _rows(store, query))
 
 
 def _text(name: str) -> Any:

@@ -20,7 +20,7 @@ from pointsman.classifier.text import Text, text_of
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled turn."""
+    """One labelled turn; `position` is its place in its session, where the row says so."""
 
     id: str
     group: str
@@ -29,6 +29,7 @@ class Example:
     context: tuple[Message, ...]
     labels: dict[Head, str]
     certainty: float
+    position: int | None = None
 
     @property
     def text(self) -> Text:
@@ -117,7 +118,15 @@ def _example(path: Path, number: int, line: str, readings: Readings) -> Example:
         context=_context(path, number, row.get("context", [])),
         labels={head: _label(path, number, row, head) for head in HEADS},
         certainty=_CERTAINTY.get(str(row.get("sure", "h")), 1.0),
+        position=_position(path, number, row.get("position")),
     )
+
+
+def _position(path: Path, number: int, value: Any) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    msg = f"{path}:{number}: position: expected a whole number, got {type(value).__name__}. Correct or remove it."
+    raise InputError(msg)
 
 
 def _context(path: Path, number: int, value: Any) -> tuple[Message, ...]:

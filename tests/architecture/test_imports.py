@@ -51,6 +51,15 @@ def test_deciding_in_a_clean_process_loads_nothing_heavy():
     assert result.stdout.strip() == "[]", result.stderr
 
 
+def test_command_line_loads_nothing_heavy_before_a_command_runs():
+    code = (
+        "import sys; from pointsman.classifier.commands import build_parser; build_parser(); "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    result = run(code)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
 def test_importing_does_no_work():
     code = (
         "import sys, os; before = dict(os.environ); import pointsman.classifier, pointsman.training; "

@@ -101,3 +101,14 @@ def test_groups_never_cross_the_split_when_rows_are_added(groups):
     train, calibration = split_by_group([example(g) for g in groups], 0.3)
     assert not {e.group for e in train} & {e.group for e in calibration}
     assert all(position(e.group) < 0.3 for e in calibration)
+
+
+def test_position_is_read_where_there_is_one(tmp_path):
+    rows = read_examples([written(tmp_path, ROW, ROW | {"position": 3})])
+    assert [row.position for row in rows] == [None, 3]
+
+
+@pytest.mark.parametrize("value", ["3", 1.5, True], ids=["text", "fraction", "flag"])
+def test_position_that_is_no_whole_number_is_located(tmp_path, value):
+    with pytest.raises(InputError, match=r"turns\.jsonl:2: position: expected a whole number"):
+        read_examples([written(tmp_path, ROW, ROW | {"position": value})])

@@ -25,7 +25,20 @@ if TYPE_CHECKING:
     from .router import Router
 
 GROUP: Final = "pointsman.commands"
-_ORDER: Final = ("serve", "decide", "classify", "models", "replay", "tune", "evaluate", "report", "train", "doctor")
+_ORDER: Final = (
+    "serve",
+    "decide",
+    "classify",
+    "models",
+    "gateway",
+    "env",
+    "replay",
+    "tune",
+    "evaluate",
+    "report",
+    "train",
+    "doctor",
+)
 
 
 class Command(Protocol):

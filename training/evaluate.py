@@ -146,14 +146,13 @@ def care_score(assessment: Assessment) -> float:
     return risk.of("high") + risk.of("medium") * (1 - (1 - hard) * (1 - scope.of("repo")))
 
 
-def assess_examples(assessor: Assessor, examples: Sequence[Example], *, size: int = 16) -> list[Assessment]:
-    """Assess examples in batches of like length, in order."""
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i].prompt) + 200 * len(examples[i].context))
-    results: dict[int, Assessment] = {}
-    for start in range(0, len(order), size):
-        chosen = order[start : start + size]
-        results.update(zip(chosen, assessor.assess_texts([examples[i].text for i in chosen]), strict=True))
-    return [results[i] for i in range(len(examples))]
+def assess_examples(assessor: Assessor, examples: Sequence[Example]) -> list[Assessment]:
+    """Assess examples in order and one at a time, since that is how requests are served.
+
+    The int8 graph scales activations over the whole batch, so a text's neighbours move its probabilities. On the stakes
+    set (330 turns, minilm-1, 2026-11-22) batches of 16 gave 7 % of turns another category than they get alone.
+    """
+    return [assessor.assess_texts([example.text])[0] for example in examples]
 
 
 def evaluate(assessor: Assessor, examples: Sequence[Example], *, n_bootstrap: int = 1000, seed: int = 0) -> Report:

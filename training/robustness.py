@@ -198,17 +198,16 @@ def read_text(example: Example, blocks: Iterable[str]) -> Text:
 
 
 class _Reader:
-    """Assesses texts, each one once."""
+    """Assesses texts, each one once and by itself: in a batch, neighbours would move it and count as flips."""
 
     def __init__(self, assessor: Assessor) -> None:
         self._assessor = assessor
         self._known: dict[Text, Assessment] = {}
 
-    def assess(self, texts: Sequence[Text], *, size: int = 16) -> list[Assessment]:
-        wanted = sorted({text for text in texts if text not in self._known}, key=lambda text: len(text.prompt))
-        for start in range(0, len(wanted), size):
-            batch = wanted[start : start + size]
-            self._known.update(zip(batch, self._assessor.assess_texts(batch), strict=True))
+    def assess(self, texts: Sequence[Text]) -> list[Assessment]:
+        for text in texts:
+            if text not in self._known:
+                self._known[text] = self._assessor.assess_texts([text])[0]
         return [self._known[text] for text in texts]
 
 

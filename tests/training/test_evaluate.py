@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pointsman.classifier.assessment import Assessment, HeadResult
+from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.commands import main
 from pointsman.classifier.labels import HEADS
 from pointsman.training.datasets import Example
@@ -87,8 +88,14 @@ def test_headline_figures_leave_tables_out():
 
 
 def test_assessments_come_back_in_order():
-    labels = [a.category.label for a in assess_examples(FixedAssessor(), EXAMPLES, size=2)]
+    labels = [a.category.label for a in assess_examples(FixedAssessor(), EXAMPLES)]
     assert labels == ["debugging", "debugging", "docs", "docs"]
+
+
+def test_turns_are_assessed_as_they_are_served_one_at_a_time():
+    assessor = Assessor.load()
+    rows = [example("fix the crash " + "of the parser " * n, "debugging", "low") for n in range(6)]
+    assert assess_examples(assessor, rows) == [assessor.assess_texts([row.text])[0] for row in rows]
 
 
 def test_care_score_orders_turns_as_the_guide_does():

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from pointsman.classifier.assessment import Assessment, HeadResult, Message
+from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.labels import HEADS
 from pointsman.training import robustness as r
 from pointsman.training.datasets import Example
@@ -114,3 +115,10 @@ def test_pairs_tell_paraphrase_from_translation():
 
 def test_no_pairs_give_no_rows():
     assert r.written_pairs(ByWord(), [example("alone")], n_bootstrap=5) == []
+
+
+def test_case_means_nothing_to_an_encoder_without_case():
+    rows = [example(f"Fix The Crash In Parser {'and ' * n}", str(n)) for n in range(8)]
+    lower = next(flips for flips in r.robustness(Assessor.load(), rows, n_bootstrap=5) if flips.name == "lower case")
+    assert lower.n_changed == 8
+    assert (lower.care_flips, lower.category_flips, lower.risk_flips) == (0, 0, 0)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .router import Router
 
 GROUP: Final = "pointsman.commands"
-_ORDER: Final = ("serve", "decide", "classify", "replay", "tune", "evaluate", "train", "doctor")
+_ORDER: Final = ("serve", "decide", "classify", "replay", "tune", "savings", "evaluate", "train", "doctor")
 
 
 class Command(Protocol):

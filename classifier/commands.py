@@ -9,20 +9,26 @@ import json
 import platform
 import sys
 import time
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from .answers import assessment_answer, decision_answer
+from .answers import assessment_answer, decision_answer, model_answer
 from .assessment import Decision, Message, Turn
 from .errors import ClassifierError
+from .evidence import OVERALL
 from .labels import HEADS
 
 if TYPE_CHECKING:
+    from .catalog import Catalog, Model
     from .router import Router
 
 GROUP: Final = "pointsman.commands"
-_ORDER: Final = ("serve", "decide", "classify", "replay", "tune", "savings", "evaluate", "train", "doctor")
+_ORDER: Final = (
+    *("serve", "decide", "classify", "models", "replay", "tune", "savings"),
+    *("evaluate", "train", "doctor"),
+)
 
 
 class Command(Protocol):
@@ -168,6 +174,70 @@ def _message(item: str) -> Message:
         msg = f"--context {item[:20]!r}: expected user:TEXT or assistant:TEXT."
         raise ClassifierError(msg)
     return Message(role, text)
+
+
+class ModelsCommand:
+    """Show what is believed of each model."""
+
+    help = "print how often each model of the catalogue is believed to fail, by category, and on what grounds"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("names", nargs="*", help="models to show (default: all of the catalogue)")
+        parser.add_argument("--catalog", help="catalogue file or profile name (default: anthropic-dashscope)")
+        parser.add_argument(
+            "--records", type=Path, help="JSON lines of decision and feedback rows: their outcomes are counted, too"
+        )
+        parser.add_argument("--json", action="store_true", help="print JSON")
+
+    def run(self, args: argparse.Namespace) -> int:
+        from .catalog import Catalog
+        from .router import DEFAULT_CATALOG
+
+        catalog = Catalog.load(args.catalog or DEFAULT_CATALOG)
+        if args.records is not None:
+            catalog = _with_records(catalog, args.records)
+        unknown = [name for name in args.names if catalog.model(name) is None]
+        if unknown:
+            msg = f"found no model {unknown[0]!r}; expected any of {', '.join(catalog.by_name)}. Check the name."
+            raise ClassifierError(msg)
+        models = [model for model in catalog.models if not args.names or model.name in args.names]
+        if args.json:
+            answer = {"version": catalog.version, "models": [model_answer(model) for model in models]}
+            print(json.dumps(answer, indent=2, default=str))
+            return 0
+        print(f"catalogue {catalog.version}, evidence as of {catalog.setting.as_of}")
+        for model in models:
+            print(_model_text(model))
+        return 0
+
+
+def _with_records(catalog: "Catalog", path: Path) -> "Catalog":
+    from .outcomes import Judged, SeenTurn, tally_outcomes
+    from .records import DecisionRecord, FeedbackRecord
+
+    turns, judged = [], []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            if row["record"] == "feedback":
+                judged.append(Judged.of(FeedbackRecord.from_json(row)))
+            elif (turn := SeenTurn.of(DecisionRecord.from_json(row))) is not None:
+                turns.append(turn)
+        except (ValueError, KeyError, TypeError, ClassifierError) as error:
+            msg = f"{path}:{number}: found no record ({error}); expected a row of /v1/decisions or feedback. Remove it."
+            raise ClassifierError(msg) from error
+    today = datetime.now(UTC).date()
+    return catalog.with_outcomes(tally_outcomes(turns, judged, as_of=today), today)
+
+
+def _model_text(model: "Model") -> str:
+    answer = model_answer(model)
+    lines = [f"{model.name}  ({model.provider}, {model.tier})", "  category         fails  90 % interval  trials"]
+    for category, cell in answer["belief"].items():
+        name = "overall" if category == OVERALL else category
+        interval = f"{cell['low']:.3f} to {cell['high']:.3f}"
+        lines.append(f"  {name:<15}  {cell['failure']:.3f}  {interval}  {cell['trials']:6.1f}")
+    return "\n".join(lines)
 
 
 class DoctorCommand:

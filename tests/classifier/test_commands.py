@@ -2,13 +2,20 @@
 
 import io
 import json
+import re
 from dataclasses import replace
 
 import pytest
 
 from pointsman.classifier.bundle import load_bundle, write_manifest
+from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.commands import build_parser, main
+from pointsman.classifier.labels import CATEGORIES
+from pointsman.classifier.policy import Policy
+from pointsman.classifier.records import DecisionRecord, FeedbackRecord, utc_now
 from pointsman.classifier.risk_bound import RiskBound
+from pointsman.classifier.router import Router
+from tests.fakes import FakeAssessor, asked, assessed
 
 
 @pytest.fixture
@@ -26,10 +33,10 @@ def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     text = capsys.readouterr().out
-    assert all(name in text for name in ("serve", "decide", "classify", "evaluate", "train", "doctor"))
+    assert all(name in text for name in ("serve", "decide", "classify", "models", "evaluate", "train", "doctor"))
 
 
-@pytest.mark.parametrize("command", ["serve", "decide", "classify", "evaluate", "train", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "decide", "classify", "models", "evaluate", "train", "doctor"])
 def test_each_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         build_parser().parse_args([command, "--help"])
@@ -83,6 +90,39 @@ def test_classify_refuses_an_unknown_role(capsys, tiny):
     status, _, err = run(capsys, "classify", "yes", "--context", "tool:output", *tiny)
     assert status == 2
     assert "expected user:TEXT or assistant:TEXT" in err
+
+
+def test_models_shows_each_cell_with_trials_and_interval(capsys):
+    status, out, _ = run(capsys, "models", "claude-haiku-5-5")
+    assert status == 0
+    assert "claude-haiku-5-5  (anthropic, cheap)" in out
+    assert re.search(r"^  debugging        0\.340  0\.\d{3} to 0\.\d{3}     8\.0$", out, flags=re.M)
+    assert "claude-opus" not in out
+    cells = json.loads(run(capsys, "models", "--json")[1])["models"][0]["belief"]
+    assert set(cells) == {"*", *CATEGORIES}
+    assert all(cell["low"] < cell["failure"] < cell["high"] for cell in cells.values())
+
+
+def test_models_counts_the_outcomes_of_records(capsys, tmp_path):
+    router = Router(FakeAssessor(default=assessed("docs", "low")), Catalog.load("kimi"), Policy.load("balanced"))
+    decision = DecisionRecord.of(asked(), router.decide_turn(asked()), created_at=utc_now())
+    feedback = FeedbackRecord(
+        feedback_id="f", decision_id=decision.decision_id, created_at=utc_now(), outcome="failure"
+    )
+    path = tmp_path / "records.jsonl"
+    path.write_text("\n".join(json.dumps(row.to_json()) for row in (decision, feedback)))
+    arguments = ["models", decision.model, "--catalog", "kimi", "--json"]
+    plain = json.loads(run(capsys, *arguments)[1])["models"][0]["belief"]["docs"]
+    told = json.loads(run(capsys, *arguments, "--records", path)[1])["models"][0]["belief"]["docs"]
+    assert told["failure"] > plain["failure"]
+    assert told["trials"] == pytest.approx(plain["trials"] + 1)
+
+
+def test_models_names_what_it_cannot_read(capsys, tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"record": "decision"}\n')
+    assert "records.jsonl:1: found no record" in run(capsys, "models", "--records", path)[2]
+    assert "found no model 'gpt-9'; expected any of claude-opus-5-5" in run(capsys, "models", "gpt-9")[2]
 
 
 def test_doctor_decides_once(capsys, tiny):

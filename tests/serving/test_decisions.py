@@ -165,6 +165,29 @@ def test_decision_is_read_back_with_the_parts_of_its_time(client):
     assert (row["prompt"], row["context"]) == (None, None)
 
 
+def test_decision_read_back_holds_every_term(client):
+    answer = decide(client, claude_body(RACE, tool_results=0), "/v1/messages", headers=CLAUDE_HEADERS)
+    row = client.get(f"/v1/decisions/{answer['decision_id']}").json()
+    for cost in row["expected_cost"]:
+        assert cost["failure"] == pytest.approx(cost["failure_probability"] * row["stakes"]["loss_usd"])
+        assert {"tokens", "cached", "switch", "effort"} <= set(cost)
+    assert (row["stakes"], row["excluded"], row["codes"]) == (answer["stakes"], answer["excluded"], answer["codes"])
+    assert row["catalog_version"].startswith("anthropic-dashscope:")
+    assert row["stakes"]["requests"] > 1
+
+
+def test_person_may_name_the_model_in_a_header_or_the_prompt(client):
+    headers = CLAUDE_HEADERS | {"x-pointsman-model": "claude-sonnet-5-5"}
+    by_header = decide(client, claude_body(RACE), "/v1/messages", headers=headers)
+    by_prompt = decide(client, {"prompt": f"@model:claude-haiku-5-5 {RACE}", "session_id": "other"})
+    in_envelope = decide(client, {"request": {"prompt": TYPO}, "headers": {"x-pointsman-policy": "careful"}})
+    assert (by_header["model"], by_prompt["model"]) == ("claude-sonnet-5-5", "claude-haiku-5-5")
+    assert "explicit_model" in by_header["codes"]
+    assert "explicit_model" in by_prompt["codes"]
+    assert in_envelope["policy_version"].startswith("careful:")
+    assert "explicit_policy" in in_envelope["codes"]
+
+
 def test_unknown_decision_is_404(client):
     response = client.get("/v1/decisions/nobody")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "decision_not_found")

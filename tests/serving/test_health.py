@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from pointsman.classifier.errors import InferenceError
 from pointsman.classifier.labels import HEADS
+from pointsman.classifier.risk_bound import RiskBound
 from pointsman.serving import telemetry
 from pointsman.serving.app import create_app
 from pointsman.serving.errors import StoreUnavailableError
@@ -63,6 +64,13 @@ def test_info_names_versions_labels_and_limits(client, router):
     assert info["limits"]["max_body_bytes"] == 32 * 1024**2
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", info["version"])
     assert info["stores_text"] is False
+    assert info["risk_bound"] is None
+
+
+def test_info_shows_the_risk_bound(settings, router, assessor):
+    assessor.risk_bound = RiskBound(0.05, 0.9, 0.2, 500, 160, 0.4, None)
+    with TestClient(create_app(settings, router)) as client:
+        assert client.get("/info").json()["risk_bound"]["threshold"] == 0.2
 
 
 def test_models_are_served_with_prices_and_evidence(client, router):

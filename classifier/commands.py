@@ -34,6 +34,7 @@ _ORDER: Final = (
     "env",
     "replay",
     "tune",
+    "savings",
     "evaluate",
     "report",
     "train",

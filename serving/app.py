@@ -16,7 +16,7 @@ from .errors import install_errors
 from .live_model import LiveModel, open_router, served_digest
 from .migrations import migrate
 from .recorder import Recorder
-from .routes import classification, decisions, feedback, health
+from .routes import classification, decisions, feedback, health, savings
 from .services import Services
 from .settings import Settings
 from .spending import Spending
@@ -59,7 +59,7 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         redoc_url=None,
     )
     install_errors(app)
-    for resource in (decisions, classification, feedback, health):
+    for resource in (decisions, classification, feedback, savings, health):
         app.include_router(resource.router)
     app.add_middleware(Edge, telemetry=telemetry)
     return app

@@ -94,9 +94,9 @@ def spent_since(store: Store, since: str) -> list[Spent]:
     return [Spent(Caller(project, team, key_id), float(amount)) for project, team, key_id, amount in rows]
 
 
-def decisions_between(store: Store, since: str, until: str) -> Iterator[DecisionRecord]:
-    """Return the records of decisions from a time on and before another, oldest first; empty for no end."""
-    query = sa.select(_RECORD).order_by(DECISIONS.c.created_at, DECISIONS.c.decision_id)
+def decisions_between(store: Store, since: str, until: str, *, newest: int | None = None) -> Iterator[DecisionRecord]:
+    """Return the records of decisions from a time on and before another, empty for no end; all, or the newest."""
+    query = sa.select(_RECORD).order_by(DECISIONS.c.created_at.desc(), DECISIONS.c.decision_id).limit(newest)
     if since:
         query = query.where(DECISIONS.c.created_at >= since)
     if until:

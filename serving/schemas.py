@@ -153,6 +153,43 @@ class FeedbackAnswer(_Shape):
     decision_id: str
 
 
+class SpentAnswer(_Shape):
+    """Turns summed, in USD: tokens and expected misses as decided, all on the careful model, all on the cheap one."""
+
+    n_turns: int
+    n_premium: int
+    spent_usd: float
+    premium_usd: float
+    cheap_usd: float
+    miss_usd: float
+    premium_miss_usd: float
+    cheap_miss_usd: float
+    saved_usd: float
+    added_miss_usd: float
+
+
+class ReportedAnswer(_Shape):
+    """Turns whose cost feedback reports, and what is estimated for the same turns."""
+
+    n_turns: int
+    usd: float
+    estimated_usd: float
+
+
+class SavingsAnswer(_Shape):
+    """The answer of `/v1/savings`: estimates, and what they rest on."""
+
+    log: str
+    catalog: str
+    policy: str
+    total: SpentAnswer
+    by_day: dict[str, SpentAnswer]
+    by_category: dict[str, SpentAnswer]
+    reported: ReportedAnswer
+    n_left_out: int
+    assumptions: list[str]
+
+
 class ErrorDetail(_Shape):
     """A machine code, and a message for people."""
 

@@ -56,7 +56,7 @@ class RecordedTurns:
             settings = load_settings(database_url=None if args.records == _CONFIGURED else args.records)
             store = _open(settings)
             try:
-                cases = logged_cases(store, _day(args.since, "--since"), _day(args.until, "--until"))
+                cases = logged_cases(store, day_of(args.since, "--since"), day_of(args.until, "--until"))
             finally:
                 store.close()
         except ServingError as exc:
@@ -64,8 +64,8 @@ class RecordedTurns:
         return log_of(cases, settings.shown_database())
 
 
-def logged_cases(store: Store, since: str, until: str) -> tuple[Case, ...]:
-    """Read cases decided from a time on and before another; empty for no end.
+def logged_cases(store: Store, since: str, until: str, *, newest: int | None = None) -> tuple[Case, ...]:
+    """Read cases decided from a time on and before another, empty for no end; all, or the newest.
 
     Raises
     ------
@@ -74,15 +74,15 @@ def logged_cases(store: Store, since: str, until: str) -> tuple[Case, ...]:
     """
     from .history import decisions_between, feedback_since
 
-    return cases_of(decisions_between(store, since, until), feedback_since(store, since))
+    return cases_of(decisions_between(store, since, until, newest=newest), feedback_since(store, since))
 
 
 def log_of(cases: tuple[Case, ...], where: str) -> Log:
     """Describe cases of a store."""
     days = sorted({case.day for case in cases})
     n_turns = sum(case.begins for case in cases)
-    span = f"{days[0]} to {days[-1]}, " if days else ""
-    return Log(cases, f"{n_turns} turns in {len(cases)} requests of {span}{where}")
+    span = f" of {days[0]} to {days[-1]}" if days else ""
+    return Log(cases, f"{n_turns} turns in {len(cases)} requests{span}, {where}")
 
 
 def _open(settings: Settings) -> Store:
@@ -97,7 +97,7 @@ def _open(settings: Settings) -> Store:
     return Store(settings.database_url)
 
 
-def _day(text: str | None, option: str) -> str:
+def day_of(text: str | None, option: str) -> str:
     """Return the day as the beginning of a record's time; empty for none."""
     if text is None:
         return ""

@@ -1,4 +1,4 @@
-"""`pointsman replay` and `pointsman tune`."""
+"""`pointsman replay`, `pointsman tune` and `pointsman savings`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from pointsman.classifier.router import DEFAULT_CATALOG, DEFAULT_POLICY
 from .case import turns_a_month
 from .comparison import compare, comparison_answer, comparison_text
 from .proposal import policy_diff, policy_text, tuning_answer, tuning_text
+from .savings import savings_answer, savings_of, savings_text
+from .scenarios import PREMIUM_SHARE, examples, scenarios_answer, scenarios_text
 from .sources import Source, add_source_arguments, read_log
 from .tune import Target, tune
 
@@ -129,3 +131,47 @@ def _command(args: argparse.Namespace) -> str:
     """Return the call without its source: a database's address does not belong in a file."""
     aim = f"--max-missed {args.max_missed:g}" if args.max_missed is not None else f"--budget {args.budget:g}"
     return f"pointsman tune {aim} --policy {shlex.quote(Path(args.policy).name)}"
+
+
+class SavingsCommand:
+    """Say what was spent, and what one model for everything would have cost."""
+
+    help = "print what recorded turns cost against the careful or the cheap model for everything, by day and category"
+
+    def __init__(self) -> None:
+        self._sources: tuple[Source, ...] = ()
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--scenarios",
+            action="store_true",
+            help="work out months of 500 K and 10 M tokens instead; no records needed",
+        )
+        parser.add_argument(
+            "--premium-share",
+            type=float,
+            default=PREMIUM_SHARE,
+            metavar="SHARE",
+            help="of the scenarios' tokens on the careful model (default: %(default)s)",
+        )
+        parser.add_argument(
+            "--policy",
+            default=DEFAULT_POLICY,
+            metavar="POLICY",
+            help="policy whose losses and loads price turns, file or preset (default: %(default)s)",
+        )
+        parser.add_argument("--catalog", default=DEFAULT_CATALOG, help="catalogue file or profile name")
+        parser.add_argument("--json", action="store_true", help="print JSON")
+        self._sources = add_source_arguments(parser, only="--records")
+
+    def run(self, args: argparse.Namespace) -> int:
+        catalog, policy = Catalog.load(args.catalog), Policy.load(args.policy)
+        if args.scenarios:
+            if not 0 <= args.premium_share <= 1:
+                raise ClassifierError(f"--premium-share {args.premium_share:g}: expected a share from 0 to 1.")
+            found = examples(catalog, policy, premium_share=args.premium_share)
+            print(json.dumps(scenarios_answer(found), indent=2) if args.json else scenarios_text(found, catalog))
+            return 0
+        savings = savings_of(read_log(self._sources, args, catalog, policy), catalog, policy)
+        print(json.dumps(savings_answer(savings), indent=2) if args.json else savings_text(savings))
+        return 0

@@ -41,11 +41,7 @@ def policy_text(tuning: Tuning, path: Path, *, command: str, day: str) -> str:
         f"# Target: {tuning.target.describe()}.",
         f"# From {tuning.log.about}; catalogue {tuning.catalog.version}.",
         f"# There: {_found(tuning, chosen.totals)}.",
-        *(
-            ()
-            if tuning.checked is None
-            else (f"# Chosen on half of the groups, seen on the other: {_checked(tuning)}.",)
-        ),
+        *(f"# Chosen on one half of the groups, seen on the other: {text}." for text in _checked(tuning)),
         f"extends: {_base(tuning.policy, path)}",
         f'loss_usd: {{{losses}, source: "pointsman tune, {day}"}}',
         "scale: 1",
@@ -90,16 +86,14 @@ def tuning_text(tuning: Tuning) -> str:
     if tuning.chosen is None:
         lines.append(f"No setting of {len(tuning.points)} meets the target. The nearest: {_setting(tuning.nearest)}.")
     else:
-        lines.append(
-            f"Chosen of {len(tuning.points)} settings: {_setting(tuning.chosen)}: {_found(tuning, tuning.chosen.totals)}."
-        )
-        if tuning.chosen is tuning.present:
-            lines.append("That is the present policy: nothing changes.")
-        lines.append(f"The present policy, {_setting(tuning.present)}: {_found(tuning, tuning.present.totals)}.")
-    if tuning.checked is not None:
-        lines.append(f"Chosen on half of the groups and measured on the other, both ways: {_checked(tuning)}.")
+        found = _found(tuning, tuning.chosen.totals)
+        lines.append(f"Chosen of {len(tuning.points)} settings, {_setting(tuning.chosen)}: {found}.")
+    if tuning.chosen is tuning.present:
+        lines.append("That is the present policy: nothing changes.")
     else:
-        lines.append("No half of the groups alone meets the target: the choice could not be checked on other turns.")
+        lines.append(f"The present policy, {_setting(tuning.present)}: {_found(tuning, tuning.present.totals)}.")
+    checked = [f"Chosen on one half of the groups, seen on the other: {text}." for text in _checked(tuning)]
+    lines += checked or [_UNCHECKED]
     return "\n".join([*lines, "", "Assumptions:", *(f"- {text}" for text in assumptions_of(tuning.log))])
 
 

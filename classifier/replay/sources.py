@@ -33,10 +33,11 @@ class Source(Protocol):
         """Read the turns; the policy says what a turn adds to a context that nobody recorded."""
 
 
-def add_source_arguments(parser: argparse.ArgumentParser) -> tuple[Source, ...]:
-    """Add the options of all sources, and return the sources."""
+def add_source_arguments(parser: argparse.ArgumentParser, *, only: str | None = None) -> tuple[Source, ...]:
+    """Add the options of all sources, or of the one with this option, and return the sources."""
     points = sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name)
-    sources: tuple[Source, ...] = tuple(point.load()() for point in points)
+    found: list[Source] = [point.load()() for point in points]
+    sources = tuple(source for source in found if only in (None, source.option))
     for source in sources:
         source.add_arguments(parser)
     return sources
@@ -53,8 +54,8 @@ def read_log(sources: tuple[Source, ...], args: argparse.Namespace, catalog: Cat
     asked = [source for source in sources if source.is_asked(args)]
     if len(asked) != 1:
         options = " or ".join(source.option for source in sources)
-        found = " and ".join(source.option for source in asked) or "neither"
-        raise InputError(f"found {found}; expected one of {options}. Give the one to read turns from.")
+        found = " and ".join(source.option for source in asked) or "none of them"
+        raise InputError(f"found {found}; expected {options}. Say where to read turns from.")
     log = asked[0].read(args, catalog, policy)
     if not log.turns:
         raise InputError(f"{log.about}: found no turn that was weighed; expected at least one. Choose other turns.")

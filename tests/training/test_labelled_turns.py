@@ -67,7 +67,7 @@ def test_start_and_pause_change_the_costs(replay):
 
 def test_missing_source_is_one_line(capsys):
     assert main(["replay", "--policy", "frugal"]) == 2
-    assert "found neither; expected one of --data or --records" in capsys.readouterr().err
+    assert "found none of them; expected --data or --records" in capsys.readouterr().err
 
 
 def test_two_sources_are_one_too_many(replay):

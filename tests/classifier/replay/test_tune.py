@@ -1,5 +1,9 @@
 """A target finds the setting that meets it best, and what was chosen is measured on other turns too."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +11,7 @@ from hypothesis import strategies as st
 from pointsman.classifier.errors import InputError
 from pointsman.classifier.replay.case import Log
 from pointsman.classifier.replay.ledger import Totals
+from pointsman.classifier.replay.proposal import MAX_ROWS, policy_diff, policy_text, tuning_answer, tuning_text
 from pointsman.classifier.replay.tune import (
     Point,
     Target,
@@ -150,3 +155,42 @@ def test_budget_that_nothing_keeps_names_the_nearest(log):
     tuning = tune(log, CATALOG, BALANCED, Target(budget_usd=0.001, turns_a_month=100))
     assert tuning.chosen is None
     assert tuning.nearest.totals.spend_usd == min(found.totals.spend_usd for found in tuning.points)
+
+
+@pytest.fixture(scope="module")
+def tuning(log):
+    return tune(log, CATALOG, BALANCED, Target(max_missed=0.0))
+
+
+def test_choice_of_the_present_policy_changes_nothing(tuning):
+    same = replace(tuning, chosen=tuning.present)
+    assert "nothing changes" in tuning_text(same)
+    assert policy_diff(same, Path("tuned.yaml")) == ""
+
+
+def test_long_frontier_is_thinned_to_its_ends_and_between(tuning):
+    many = tuple(point(n, spend=n, missed=40 - n) for n in range(1, 40))
+    text = tuning_text(replace(tuning, frontier=many))
+    rows = [line for line in text.splitlines() if line.endswith("%)")]
+    assert len(rows) <= MAX_ROWS + 4
+    assert any(line.split()[:3] == ["39"] * 3 for line in rows)
+    assert any(line.split()[:3] == ["1"] * 3 for line in rows)
+
+
+def test_json_of_a_tuning_holds_target_choice_and_frontier(tuning):
+    answer = json.loads(json.dumps(tuning_answer(tuning)))
+    assert answer["target"] == {"max_missed": 0.0, "budget_usd": None, "turns_a_month": None}
+    assert answer["chosen"]["care_missed"] == 0
+    assert len(answer["frontier"]) == len(tuning.frontier)
+
+
+def test_nothing_chosen_is_no_policy(tuning):
+    with pytest.raises(InputError, match="there is no policy to write"):
+        policy_text(replace(tuning, chosen=None), Path("x.yaml"), command="c", day="2026-11-22")
+
+
+def test_file_that_would_extend_itself_is_refused(tuning, tmp_path):
+    ours = tmp_path / "ours.yaml"
+    own = replace(tuning, policy=replace(BALANCED, path=str(ours)))
+    with pytest.raises(InputError, match="is the present policy itself"):
+        policy_text(own, ours, command="c", day="2026-11-22")

@@ -44,7 +44,7 @@ def parse_rate(rate: str) -> list[RateLimitItem]:
 class Rates:
     """Counts requests by whoever sends them."""
 
-    def __init__(self, telemetry: Telemetry, redis_url: str | None = None) -> None:
+    def __init__(self, telemetry: Telemetry, redis_url: str | None = None, *, timeout_s: float = _TIMEOUT_S) -> None:
         self._telemetry = telemetry
         self._memory = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._pool: ConnectionPool | None = None
@@ -52,7 +52,7 @@ class Rates:
         self._away_until = float("-inf")
         self._parsed: dict[str, list[RateLimitItem]] = {}
         if redis_url is not None:
-            wait = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+            wait = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
             self._pool = ConnectionPool.from_url(redis_url, **wait)
             # The pool knows the address; the library wants one all the same.
             storage = RedisStorage(

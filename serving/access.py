@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.types import Scope
 
-from .errors import ForbiddenError, RateLimitedError, SettingsError, UnauthenticatedError
+from .errors import ForbiddenError, ForeignPageError, RateLimitedError, SettingsError, UnauthenticatedError
 from .keyring import KeyRing
 from .keys import Role
 from .rates import Rates
@@ -30,10 +30,11 @@ _ROLES: Final[dict[str, frozenset[Role]]] = {
 }
 _OTHERS: Final[frozenset[Role]] = frozenset({"operate"})
 
-PRESENTED: Final = "pointsman.presented_key"
-CALLER: Final = "pointsman.caller"
+_TELLING: Final = frozenset({b"host", b"origin", b"sec-fetch-site"})
 
-Refusal = (UnauthenticatedError, ForbiddenError, RateLimitedError)
+PRESENTED: Final = "pointsman.presented_key"
+
+Refusal = (UnauthenticatedError, ForbiddenError, ForeignPageError, RateLimitedError)
 
 
 def roles_for(path: str) -> frozenset[Role] | None:
@@ -93,13 +94,15 @@ class Access:
             who, rate = await self._identify(scope, roles)
             if rate is not None and self._rates is not None:
                 await self._rates.count(who, rate)
-            scope[CALLER] = who
         except Refusal as exc:
             self._telemetry.observe(REFUSED, cause=_CAUSES[type(exc)])
             raise
 
     async def _identify(self, scope: Scope, roles: frozenset[Role]) -> tuple[str, str | None]:
         if not self._settings.checks_keys() and not self._is_unexpected(scope):
+            # Deciding is left out: a gateway passes on whatever its client sent, and the answer is no secret.
+            if self._settings.keys == "auto" and roles != {"decide"}:
+                refuse_foreign_page(scope)
             client = scope.get("client")
             return f"address:{client[0] if client else 'unknown'}", self._settings.rate_limit
         presented: str | None = scope.get(PRESENTED)
@@ -128,6 +131,31 @@ def _is_public(address: str) -> bool:
     return not is_loopback(address)
 
 
+def refuse_foreign_page(scope: Scope) -> None:
+    """Raise `ForeignPageError` for what a browser sends on behalf of another site.
+
+    A page can ask any address that its reader's machine reaches. Browsers say for whom they ask; and where a page's own
+    name was made to point at this machine, the host is that name, with a dot in it and no address.
+    """
+    headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"] if name in _TELLING}
+    host = headers.get(b"host", "")
+    origin = headers.get(b"origin")
+    is_foreign = headers.get(b"sec-fetch-site") in {"cross-site", "same-site"}
+    is_elsewhere = origin is not None and origin.partition("://")[2] != host
+    if is_foreign or is_elsewhere or _is_public_name(host):
+        raise ForeignPageError
+
+
+@lru_cache(maxsize=64)
+def _is_public_name(host: str) -> bool:
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return "." in name
+    return False
+
+
 def _no_keys(settings: Settings) -> str:
     if settings.keys == "on":
         why = "POINTSMAN_KEYS is 'on'"
@@ -142,5 +170,6 @@ def _no_keys(settings: Settings) -> str:
 _CAUSES: Final[dict[type[Exception], str]] = {
     UnauthenticatedError: "unauthenticated",
     ForbiddenError: "forbidden",
+    ForeignPageError: "foreign_page",
     RateLimitedError: "rate_limited",
 }

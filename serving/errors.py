@@ -4,6 +4,7 @@ ServingError
 ├── SettingsError            a setting cannot be used; stops the start
 ├── UnauthenticatedError     no key of this service, or not a good one
 ├── ForbiddenError           the key lacks the role
+├── ForeignPageError         a page of another site asks, where no key is asked for
 ├── RateLimitedError         more requests than the key may send
 ├── BodyTimeoutError         the body did not arrive in time
 ├── KeyNotFoundError         no key, or several, are called so; on the command line alone
@@ -58,6 +59,16 @@ class ForbiddenError(ServingError):
 
     def __init__(self, role: str) -> None:
         super().__init__(f"The key lacks the role {role!r}. Make one that has it with 'pointsman keys create'.")
+
+
+class ForeignPageError(ServingError):
+    """A page of another site asks, where no key is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request comes from a page of another site, or calls this machine by a name that may be anyone's. "
+            "Call it localhost or 127.0.0.1, or set POINTSMAN_KEYS=on and send a key."
+        )
 
 
 class RateLimitedError(ServingError):
@@ -142,6 +153,7 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = {
     ClassifierError: (500, "classifier_failed"),
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
+    ForeignPageError: (403, "forbidden"),
     RateLimitedError: (429, "rate_limited"),
     BodyTimeoutError: (408, "body_timeout"),
     PayloadTooLargeError: (413, "payload_too_large"),

@@ -39,6 +39,10 @@ _ORDER: Final = (
     "report",
     "train",
     "doctor",
+    "keys",
+    "audit",
+    "forget",
+    "export",
 )
 
 

@@ -10,12 +10,15 @@ from starlette.concurrency import run_in_threadpool
 
 from pointsman.classifier.router import Router
 
+from .access import Access
 from .deciding import Decider
 from .edge import Edge
 from .errors import install_errors
+from .gate import Gate
 from .live_model import LiveModel, open_router, served_digest
 from .migrations import migrate
 from .recorder import Recorder
+from .retention import keep_retention
 from .routes import classification, decisions, feedback, health, savings
 from .services import Services
 from .settings import Settings
@@ -28,18 +31,23 @@ from .upkeep import Upkeep
 def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
     """Return the service. Nothing is opened before the app starts; a start that fails says why."""
     telemetry = Telemetry()
+    access = Access(settings, telemetry)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = router if router is not None else await run_in_threadpool(open_router, settings)
-        services = await run_in_threadpool(_assemble, settings, opened, telemetry)
+        services = await run_in_threadpool(_assemble, settings, opened, telemetry, access)
         app.state.services = services
+        access.start()
         services.recorder.start()
         warming = services.model.start()
-        keeping = asyncio.create_task(services.upkeep.run())
+        keeping = asyncio.gather(
+            services.upkeep.run(), keep_retention(services.store, settings.retention_days), return_exceptions=True
+        )
         try:
             yield
         finally:
+            await access.stop()
             warming.cancel()
             keeping.cancel()
             # A look under way ends before the store closes under it.
@@ -61,6 +69,7 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
     install_errors(app)
     for resource in (decisions, classification, feedback, savings, health):
         app.include_router(resource.router)
+    app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
     return app
 
@@ -72,8 +81,9 @@ def open_store(settings: Settings) -> Store:
     return store
 
 
-def _assemble(settings: Settings, router: Router, telemetry: Telemetry) -> Services:
+def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: Access) -> Services:
     store = open_store(settings)
+    access.load(store)
     model = LiveModel(router, telemetry, bundle_digest=served_digest(settings, router))
     spending = Spending(router)
     router.spent = spending.by_rule

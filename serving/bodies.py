@@ -3,12 +3,13 @@
 `OddBodyError` says why a body cannot be unpacked; deciding answers it with the safe default.
 """
 
+import asyncio
 import zlib
 from typing import Final
 
 from starlette.requests import Request
 
-from .errors import PayloadTooLargeError, ServingError
+from .errors import BodyTimeoutError, PayloadTooLargeError, ServingError
 
 _PLAIN: Final = frozenset({"", "identity"})
 _ZLIB: Final = frozenset({"gzip", "x-gzip", "deflate"})
@@ -22,18 +23,28 @@ class OddBodyError(ServingError):
     """The body cannot be unpacked; the message holds nothing of it."""
 
 
-async def read_body(request: Request, limit_bytes: int) -> bytes:
+async def read_body(request: Request, limit_bytes: int, timeout_s: float) -> bytes:
     """Return the body as sent, still packed.
 
     Raises
     ------
     PayloadTooLargeError
         Announced or actual size is over the limit; at most the limit was read.
+    BodyTimeoutError
+        It was not complete in time.
     """
     announced = request.headers.get("content-length", "")
     # isascii: isdecimal alone admits digits that int() reads but HTTP does not know.
     if announced.isascii() and announced.isdecimal() and (len(announced) > 18 or int(announced) > limit_bytes):
         raise PayloadTooLargeError(limit_bytes)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _read(request, limit_bytes)
+    except TimeoutError:
+        raise BodyTimeoutError(timeout_s) from None
+
+
+async def _read(request: Request, limit_bytes: int) -> bytes:
     chunks: list[bytes] = []
     size_bytes = 0
     async for chunk in request.stream():

@@ -1,18 +1,34 @@
-"""The outermost layer: takes secrets off every request, answers what nobody caught, and counts requests."""
+"""The outermost layer: takes secrets off every request, answers what nobody caught, counts requests, and puts the
+headers on every answer that keep browsers from doing anything with it.
+"""
 
+from collections.abc import Iterable
 from time import perf_counter
 from typing import Final
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .access import PRESENTED
 from .errors import error_answer
+from .keys import presented_key
 from .logs import log_failure
 from .questions import SECRET_HEADERS
 from .telemetry import REQUEST_SECONDS, REQUESTS, Telemetry
 
 _SECRET_NAMES: Final = frozenset(name.encode() for name in SECRET_HEADERS)
 _METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
+
+# The pages have inline styles and nothing else; an answer may bring headers of its own instead.
+_SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+_STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
 
 
 class Edge:
@@ -25,6 +41,8 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # The gate needs the key; nothing behind it does.
+        scope[PRESENTED] = presented_key(scope["headers"])
         scope["headers"] = [item for item in scope["headers"] if not _is_secret(item[0])]
         started, status, started_answer = perf_counter(), 500, False
 
@@ -32,6 +50,7 @@ class Edge:
             nonlocal status, started_answer
             if message["type"] == "http.response.start":
                 status, started_answer = message["status"], True
+                message["headers"] = _secured(message.get("headers", ()), scope.get("scheme"))
             await send(message)
 
         try:
@@ -51,6 +70,13 @@ class Edge:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._telemetry.observe(REQUESTS, route=pattern, method=method, status=str(status))
         self._telemetry.observe(REQUEST_SECONDS, seconds, route=pattern)
+
+
+def _secured(headers: Iterable[tuple[bytes, bytes]], scheme: str | None) -> list[tuple[bytes, bytes]]:
+    answered = list(headers)
+    names = {name.lower() for name, _ in answered}
+    wanted = (*_SECURITY_HEADERS, _STRICT_TRANSPORT) if scheme == "https" else _SECURITY_HEADERS
+    return answered + [item for item in wanted if item[0] not in names]
 
 
 def _is_secret(name: bytes) -> bool:

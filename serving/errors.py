@@ -2,6 +2,12 @@
 
 ServingError
 ├── SettingsError            a setting cannot be used; stops the start
+├── UnauthenticatedError     no key of this service, or not a good one
+├── ForbiddenError           the key lacks the role
+├── ForeignPageError         a page of another site asks, where no key is asked for
+├── RateLimitedError         more requests than the key may send
+├── BodyTimeoutError         the body did not arrive in time
+├── KeyNotFoundError         no key, or several, are called so; on the command line alone
 ├── PayloadTooLargeError     the body is over the limit
 ├── OverloadedError          too many batches in wait
 ├── NotReadyError            no warm model yet
@@ -11,7 +17,8 @@ ServingError
 └── StoreUnavailableError    the record store cannot be reached, read or written
     └── StoreVersionError    a newer version of this code migrated it; stops the start
 
-`POST /v1/decide` answers none of them but `PayloadTooLargeError`: a gateway in front would refuse its client.
+Once a request is let in and its body is there, `POST /v1/decide` answers none of them: a gateway in front would
+refuse its client.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,6 +44,55 @@ class SettingsError(ServingError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
+
+
+class UnauthenticatedError(ServingError):
+    """No key of this service, or not a good one."""
+
+    def __init__(self, *, is_given: bool) -> None:
+        found = "The key is unknown, revoked or expired." if is_given else "The request carries no key."
+        super().__init__(f"{found} Send one as 'x-pointsman-key: psm_...'; 'pointsman keys create' makes it.")
+
+
+class ForbiddenError(ServingError):
+    """The key lacks the role."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"The key lacks the role {role!r}. Make one that has it with 'pointsman keys create'.")
+
+
+class ForeignPageError(ServingError):
+    """A page of another site asks, where no key is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request comes from a page of another site, or calls this machine by a name that may be anyone's. "
+            "Call it localhost or 127.0.0.1, or set POINTSMAN_KEYS=on and send a key."
+        )
+
+
+class RateLimitedError(ServingError):
+    """More requests than the key may send."""
+
+    def __init__(self, rate: str, retry_after_s: int) -> None:
+        super().__init__(f"More than {rate} came with this key or address. Try again in {retry_after_s} s.")
+        self.retry_after_s = retry_after_s
+
+
+class BodyTimeoutError(ServingError):
+    """The body did not arrive in time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(f"The body was not complete after {timeout_s:g} s, the limit of this service.")
+
+
+class KeyNotFoundError(ServingError):
+    """No key, or several, are called so."""
+
+    def __init__(self, name: str, found: Sequence[str]) -> None:
+        several = f"{len(found)} active keys are called {name!r}: {', '.join(found)}. Name one by its id."
+        none = f"no active key is called {name!r}. 'pointsman keys list' shows them all."
+        super().__init__(several if found else none)
 
 
 class PayloadTooLargeError(ServingError):
@@ -95,6 +151,11 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = {
     BundleError: (503, "model_unavailable"),
     InferenceError: (500, "inference_failed"),
     ClassifierError: (500, "classifier_failed"),
+    UnauthenticatedError: (401, "unauthenticated"),
+    ForbiddenError: (403, "forbidden"),
+    ForeignPageError: (403, "forbidden"),
+    RateLimitedError: (429, "rate_limited"),
+    BodyTimeoutError: (408, "body_timeout"),
     PayloadTooLargeError: (413, "payload_too_large"),
     OverloadedError: (429, "overloaded"),
     NotReadyError: (503, "not_ready"),
@@ -121,9 +182,22 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _answer_gone)
 
 
-async def _answer_known(_request: Request, exc: Exception) -> JSONResponse:
+def answer_to(exc: Exception) -> JSONResponse:
+    """Return the answer to an exception of the table."""
     status, code = next(STATUSES[kind] for kind in type(exc).__mro__ if kind in STATUSES)
-    return error_answer(status, code, str(exc))
+    answer = error_answer(status, code, str(exc))
+    if isinstance(exc, RateLimitedError):
+        answer.headers["retry-after"] = str(exc.retry_after_s)
+    if status == HTTPStatus.UNAUTHORIZED:
+        answer.headers["www-authenticate"] = "Bearer"
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        # The rest of the body may still come; nobody reads it.
+        answer.headers["connection"] = "close"
+    return answer
+
+
+async def _answer_known(_request: Request, exc: Exception) -> JSONResponse:
+    return answer_to(exc)
 
 
 async def _answer_http(_request: Request, exc: Exception) -> JSONResponse:

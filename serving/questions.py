@@ -14,10 +14,11 @@ from pointsman.classifier.request import parse_body
 from pointsman.classifier.router import Router
 
 from .bodies import OddBodyError, unpack
+from .keys import KEY_HEADER
 
 #: Never read, logged or stored; taken off requests at the edge and out of envelopes here.
 SECRET_HEADERS: Final = frozenset(
-    {"authorization", "x-api-key", "cookie", "proxy-authorization", "api-key", "x-goog-api-key"}
+    {"authorization", "x-api-key", "cookie", "proxy-authorization", "api-key", "x-goog-api-key", KEY_HEADER}
 )
 _ENVELOPE_MARK: Final = b'"request"'
 

@@ -7,6 +7,7 @@ counted. A decision waits for it once, for at most the timeout; then it is left 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -122,6 +123,20 @@ class RedisSessions:
         logger.warning("session store failed, sessions are kept in memory", extra={"error": type(exc).__name__})
         if self.on_failure is not None:
             self.on_failure()
+
+
+def forget_states(url: str, session_id: str, *, timeout_s: float = 5.0) -> int:
+    """Delete the states of a session and of its subagents; return how many there were.
+
+    Raises
+    ------
+    redis.RedisError, OSError
+        Redis cannot be reached or does not answer in time.
+    """
+    escaped = re.sub(r"([*?\[\]\\])", r"\\\1", session_id)
+    with redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None) as client:
+        found = list(client.scan_iter(match=f"{_PREFIX}{escaped}/*", count=1000))
+        return int(client.delete(_PREFIX + session_id, *found))
 
 
 def _read(data: Any) -> SessionState | None:

@@ -1,10 +1,11 @@
 """The service's settings: read once from `POINTSMAN_*`, checked, then immutable."""
 
 import os
+from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -44,6 +45,24 @@ class Settings(BaseSettings):
     session_ttl_s: float = Field(6 * 3600, gt=0, description="A session is forgotten this long after its last request.")
     reload_s: float = Field(5.0, ge=0, description="Wait between looks for changed catalogue or policy files; 0: none.")
     learn_s: float = Field(300.0, ge=0, description="Wait between looks for new outcomes and spending; 0: no learning.")
+    keys: Literal["auto", "on", "off"] = Field(
+        "auto", description="Ask for an API key: auto (unless HOST is loopback), on, or off (let everyone in)."
+    )
+    rate_limit: str | None = Field(
+        None, description="Requests per key, or per address without keys, such as 600/minute; no limit when unset."
+    )
+    tls_cert: Path | None = Field(None, description="PEM file with the certificate chain; plain HTTP when unset.")
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key.")
+    trusted_proxies: str | None = Field(
+        None, description="Addresses or networks whose X-Forwarded-For and -Proto count, with commas; none when unset."
+    )
+    max_header_bytes: int = Field(64 * 1024, ge=1024, description="Larger request lines and headers get 431.")
+    max_headers: int = Field(200, ge=10, description="Requests with more headers get 431.")
+    header_timeout_s: float = Field(10.0, gt=0, description="Wait for a request's headers; then the connection ends.")
+    body_timeout_s: float = Field(30.0, gt=0, description="Wait for a request's whole body before it gets 408.")
+    retention_days: float | None = Field(
+        None, gt=0, description="Older decisions and their feedback are deleted; kept for ever when unset."
+    )
     store_text: bool = Field(False, description="Store prompts and comments with the records.")
     max_body_bytes: int = Field(32 * 1024**2, ge=1024, description="Larger bodies get 413.")
     worker_read_bytes: int = Field(64 * 1024, ge=0, description="Larger bodies are read off the event loop.")
@@ -80,9 +99,45 @@ class Settings(BaseSettings):
             raise ValueError("is not a Redis URL; expected redis://HOST, rediss://HOST or unix://PATH")
         return url
 
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate(cls, rate: str | None) -> str | None:
+        if rate is not None:
+            # Not at the top: the command line reads settings where the service is not installed whole.
+            from .rates import parse_rate
+
+            parse_rate(rate)
+        return rate
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: str | None) -> str | None:
+        try:
+            return None if proxies is None else ",".join(str(ip_network(part.strip())) for part in proxies.split(","))
+        except ValueError:
+            raise ValueError("names no addresses; expected such as 10.0.0.5 or 10.0.0.0/8, with commas") from None
+
+    @model_validator(mode="after")
+    def _both_halves(self) -> "Settings":
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("POINTSMAN_TLS_CERT and POINTSMAN_TLS_KEY go together; one of them is unset")
+        return self
+
+    def checks_keys(self) -> bool:
+        """Say whether requests need a key."""
+        return self.keys == "on" or (self.keys == "auto" and not is_loopback(self.host))
+
     def shown_database(self) -> str:
         """Return the database's URL without its password and options."""
         return make_url(self.database_url).set(query={}).render_as_string(hide_password=True)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches an address; a name other than `localhost` may be anywhere."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -101,6 +156,8 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def _problem(location: tuple[int | str, ...], message: str, found: object) -> str:
-    name = str(location[0]) if location else "settings"
+    if not location:
+        return message.removeprefix("Value error, ")
+    name = str(location[0])
     shown = "" if name in {"database_url", "sessions_url"} else f" (found {found!r})"
     return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}{shown}"

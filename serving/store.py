@@ -1,8 +1,8 @@
 """The record store: append-only `decisions` and `feedback` over SQLAlchemy, SQLite or PostgreSQL.
 
 Plain blocking calls: one writer thread (`recorder.py`) does all writing, so SQLite never sees two writers of
-ours and an async driver would buy nothing. Nothing here updates or deletes a row. The `record` column is the
-truth; the other columns repeat parts of it for queries.
+ours and an async driver would buy nothing. Nothing here updates or deletes a row; `privacy.py` deletes. The `record`
+column is the truth; the other columns repeat parts of it for queries.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ METADATA: Final = sa.MetaData(
         "ix": "ix_%(table_name)s_%(column_0_name)s",
     }
 )
-_JSON: Final = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+JSON_TYPE: Final = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 # created_at is ISO text of fixed width (records.utc_now): the same order and the same text in both databases.
 DECISIONS: Final = sa.Table(
@@ -51,7 +51,7 @@ DECISIONS: Final = sa.Table(
     sa.Column("turn", sa.Text),
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("policy_version", sa.Text, nullable=False),
-    sa.Column("record", _JSON, nullable=False),
+    sa.Column("record", JSON_TYPE, nullable=False),
 )
 FEEDBACK: Final = sa.Table(
     "feedback",
@@ -60,7 +60,7 @@ FEEDBACK: Final = sa.Table(
     sa.Column("decision_id", sa.Text, sa.ForeignKey(DECISIONS.c.decision_id), nullable=False, index=True),
     sa.Column("created_at", sa.Text, nullable=False, index=True),
     sa.Column("outcome", sa.Text, nullable=False),
-    sa.Column("record", _JSON, nullable=False),
+    sa.Column("record", JSON_TYPE, nullable=False),
 )
 
 
@@ -174,6 +174,8 @@ def _configure_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # FULL: feedback is acknowledged once it is on the disk, not only in the WAL's cache.
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
+    # What is deleted is overwritten with zeros.
+    cursor.execute("PRAGMA secure_delete=ON")
     cursor.close()
 
 

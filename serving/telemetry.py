@@ -12,6 +12,7 @@ DECIDE_SECONDS: Final = "pointsman_decide_seconds"
 INFERENCES_WAITING: Final = "pointsman_inferences_waiting"
 REQUESTS: Final = "pointsman_http_requests_total"
 REQUEST_SECONDS: Final = "pointsman_http_request_seconds"
+REFUSED: Final = "pointsman_refused_requests_total"
 FEEDBACK: Final = "pointsman_feedback_total"
 RECORDS_WRITTEN: Final = "pointsman_records_written_total"
 RECORDS_LOST: Final = "pointsman_records_lost_total"
@@ -28,6 +29,7 @@ NAMES: Final = (
     INFERENCES_WAITING,
     REQUESTS,
     REQUEST_SECONDS,
+    REFUSED,
     FEEDBACK,
     RECORDS_WRITTEN,
     RECORDS_LOST,
@@ -52,6 +54,7 @@ class Telemetry:
             DECISIONS: self._counter(DECISIONS, "Decisions answered.", "kind", "category", "risk", "model", "source"),
             SAFE_DEFAULTS: self._counter(SAFE_DEFAULTS, "Answers without a decision, by cause.", "cause"),
             REQUESTS: self._counter(REQUESTS, "HTTP requests.", "route", "method", "status"),
+            REFUSED: self._counter(REFUSED, "Requests that were not let in, by cause.", "cause"),
             FEEDBACK: self._counter(FEEDBACK, "Feedback committed.", "outcome"),
             RECORDS_WRITTEN: self._counter(RECORDS_WRITTEN, "Records committed.", "table"),
             RECORDS_LOST: self._counter(RECORDS_LOST, "Decision records never written, by cause.", "cause"),

@@ -26,11 +26,11 @@ On turns of groups that neither training nor calibration saw.
 ## Use and limits
 
 - Made for routing requests of coding agents between models. Not a judgement of people, code quality or safety.
-- The encoder's vocabulary is English word pieces. Words of the lexicon's languages are read as their English gloss; other
-  languages work worse, scripts without word pieces worst.
+- The encoder's vocabulary is English word pieces. Words of the lexicon's languages are read as their English gloss;
+  other languages work worse, scripts without word pieces worst.
 - It reads at most {config.budget.prompt} tokens of the prompt (two thirds from its start, one third from its end) and
   {sum(config.budget.context)} of the messages before it. What stands only in files or tool results is not seen.
 - High-risk turns are rare in the training data; the policy pays for doubt, the probabilities alone don't.
-- The novelty score compares states in the middle of the encoder; a text can be foreign in meaning and still lie near the
-  training data.
+- The novelty score compares states in the middle of the encoder; a text can be foreign in meaning and still lie near
+  the training data.
 """

@@ -32,7 +32,7 @@ async def classify(request: Request) -> Response:
     """Assess prompts: calibrated probabilities of every head, and how unlike the training data each one is."""
     services = services_of(request)
     settings, model = services.settings, services.model
-    body = await read_body(request, settings.max_body_bytes)
+    body = await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
     read = partial(_turns, services, body, request.headers.get("content-encoding", ""))
     turns = await model.read(read) if len(body) > settings.worker_read_bytes else read()
     max_waiting: int | None = settings.max_queued_classifies

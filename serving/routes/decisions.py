@@ -85,7 +85,7 @@ async def read_decision(request: Request, decision_id: str) -> Response:
 
 async def _decided(request: Request, path: str) -> Response:
     services = services_of(request)
-    body = await read_body(request, services.settings.max_body_bytes)
+    body = await read_body(request, services.settings.max_body_bytes, services.settings.body_timeout_s)
     answer = await services.decider.answer(Delivery(body, dict(request.headers), path))
     return Response(
         orjson.dumps(decision_answer(answer.decision)),

@@ -38,7 +38,8 @@ _MAX_BYTES: Final = 64 * 1024
 async def give_feedback(request: Request, idempotency_key: Annotated[str | None, Header()] = None) -> Response:
     """Judge one decision. The same feedback sent again under one Idempotency-Key (or feedback_id) is kept once."""
     services = services_of(request)
-    given = parse(FeedbackRequest, await read_body(request, _MAX_BYTES))
+    body = await read_body(request, _MAX_BYTES, services.settings.body_timeout_s)
+    given = parse(FeedbackRequest, body)
     record = _record(services, given, idempotency_key)
     await _commit(services, record)
     answer = {"feedback_id": record.feedback_id, "decision_id": record.decision_id}

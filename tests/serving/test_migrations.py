@@ -4,14 +4,17 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
 from pointsman.serving.errors import StoreUnavailableError, StoreVersionError
+from pointsman.serving.key_store import create_key, read_keys
 from pointsman.serving.migrations import migrate
 from pointsman.serving.store import METADATA, Store
 
-from .rows import decision_row
+from .rows import decision_row, feedback_row
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -32,7 +35,8 @@ def revision(store):
 
 def test_empty_database_gets_the_tables(empty):
     migrate(empty.engine)
-    assert set(sa.inspect(empty.engine).get_table_names()) == {"decisions", "feedback", "alembic_version"}
+    tables = {"decisions", "feedback", "api_keys", "audit", "alembic_version"}
+    assert set(sa.inspect(empty.engine).get_table_names()) == tables
 
 
 def test_revisions_and_tables_in_the_code_agree(empty):
@@ -47,6 +51,29 @@ def test_migrating_again_changes_nothing(empty):
     empty.append([row], [])
     migrate(empty.engine)
     assert empty.decision(row.decision_id) == row
+
+
+def go_to(store, target):
+    """Run Alembic towards a revision, as an operator would."""
+    config = Config()
+    config.set_main_option("script_location", "pointsman.serving:migrations")
+    with store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        (command.downgrade if target < revision(store) else command.upgrade)(config, target)
+
+
+def test_filled_database_goes_back_and_forward_with_its_records(empty):
+    migrate(empty.engine)
+    row = decision_row()
+    given = feedback_row(row.decision_id)
+    empty.append([row], [given])
+    create_key(empty, "gateway", ["decide"], actor="me")
+    go_to(empty, "0001")
+    assert set(sa.inspect(empty.engine).get_table_names()) == {"decisions", "feedback", "alembic_version"}
+    migrate(empty.engine)
+    assert (empty.decision(row.decision_id), empty.feedback_of(row.decision_id)) == (row, [given])
+    assert read_keys(empty) == []
+    create_key(empty, "gateway", ["decide"], actor="me")
 
 
 def test_processes_that_start_at_once_do_not_collide(empty):
@@ -64,14 +91,14 @@ def test_processes_that_start_at_once_do_not_collide(empty):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert revision(empty) == "0001"
+    assert revision(empty) == "0002"
 
 
 def test_newer_database_is_refused_with_what_to_do(empty):
     migrate(empty.engine)
     with empty.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to 0001\. Upgrade pointsman"):
+    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to 0002\. Upgrade pointsman"):
         migrate(empty.engine)
 
 

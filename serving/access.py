@@ -27,6 +27,7 @@ _ROLES: Final[dict[str, frozenset[Role]]] = {
     "/v1/models": frozenset({"decide", "review", "operate"}),
     "/v1/feedback": frozenset({"feedback"}),
     "/v1/decisions": frozenset({"review"}),
+    "/v1/savings": frozenset({"review", "operate"}),
 }
 _OTHERS: Final[frozenset[Role]] = frozenset({"operate"})
 

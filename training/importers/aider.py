@@ -1,8 +1,8 @@
 """Chat histories of aider: `.aider.chat.history.md`, one file per repository.
 
 `# aider chat started at` opens a session, `#### ` begins each line of a prompt, `> ` what aider itself says; the rest
-is the model's answer. A fourth-level heading of an answer looks like a prompt: it is taken for one unless it stands in a
-code block.
+is the model's answer. A fourth-level heading of an answer looks like a prompt: it is taken for one unless it stands in
+a code block.
 """
 
 import re

@@ -1,6 +1,7 @@
 """What a prompt's words tell without being kept: size, form, and signs of how the turn before went.
 
-The signs are words and short phrases of the languages that most prompts are written in. They are noisy by nature;
+The signs are words and short phrases of the languages that most prompts are written in. They are noisy by nature"
+    r";
 `labels_from_next` estimates how noisy.
 """
 
@@ -16,16 +17,20 @@ _MAX_ERRORS: Final = 20
 _MAX_SCANNED_CHARS: Final = 50_000
 
 _WRONG: Final = re.compile(
-    r"\bstill (?:fail|broken|not|the same|get|see|doesn'?t|isn'?t|crash|happen|wrong|error|there)|\bnot what i\b"
+    r"\bstill (?:fail|broken|not|the same|get|see|doesn'?t|isn'?t|crash|happen"
+    r"|wrong|error|there)|\bnot what i\b"
     r"|\b(?:does|did|do|is|was|has|have|are)(?:n'?t| not) (?:work|help|fix|right|correct|what i)"
     r"|\bthat'?s (?:wrong|not)\b"
     r"|\b(?:you|it) (?:broke|forgot|missed|ignored|misunderstood|messed)|\bsame (?:error|problem|issue"
     r"|result)\b|^no[,.! ]"
     r"|\b(?:wrong|incorrect)\b|\bi (?:meant|said|asked)\b|\bworse\b|\bnow (?:it|i get|there'?s"
     r"|the) .{0,40}\b(?:error|fail|broke)"
-    r"|仍然|还是(?:不|报|有|失败|没)|還是(?:不|報|有|失敗|沒)|不对|不對|不是这样|错了|錯了|没用|沒用|不行|没有生效|又报错"
-    r"|まだ|違う|違います|直って(?:い)?ない|動かない|動きません|うまくいか|아직|안 ?[돼되]|틀렸|여전히|안됩니다"
-    r"|не работает|не помогло|всё ещё|все еще|неправильно|не то\b|по-прежнему|не працює|все одно|неправильно"
+    r"|仍然|还是(?:不|报|有|失败|没)|還是(?:不|報|有|失敗|沒)|不对|不對|不是这样|错了|錯了|没用|沒用|不行|没有生效"
+    r"|又报错"
+    r"|まだ|違う|違います|直って(?:い)?ない|動かない|動きません|うまくいか|아직|안 ?[돼되]|틀렸|여전히"
+    r"|안됩니다"
+    r"|не работает|не помогло|всё ещё|все еще|неправильно|не то\b|по-прежнему"
+    r"|не працює|все одно|неправильно"
     r"|\b(?:sigue|todavía|aún) (?:sin|no|fall|dando)|\bno funciona|\bne (?:marche|fonctionne) (?:pas"
     r"|toujours)|\btoujours pas"
     r"|\bfunktioniert (?:immer noch )?nicht|\bimmer noch|\bgeht nicht|\bnão funciona|\bainda (?:não|dá|está)"
@@ -34,8 +39,10 @@ _WRONG: Final = re.compile(
 )
 _UNDO: Final = re.compile(
     r"\b(?:undo|revert|roll ?back|restore (?:the|it|my)|put (?:it|that|everything) back|take (?:it|that) back"
-    r"|go back to|git (?:reset|checkout --|restore|revert)|discard)\b|撤销|撤銷|回滚|回滾|恢复到|还原|元に戻|戻して|되돌려|롤백"
-    r"|откат|верни (?:как|обратно|назад)|відкот|deshaz|revierte|annule|rückgängig|mach .{0,20}zurück|desfaz|reverte",
+    r"|go back to|git (?:reset|checkout --|restore|revert)|discard)\b|撤销|撤銷|回滚"
+    r"|回滾|恢复到|还原|元に戻|戻して|되돌려|롤백"
+    r"|откат|верни (?:как|обратно|назад)|відкот|deshaz|revierte|annule"
+    r"|rückgängig|mach .{0,20}zurück|desfaz|reverte",
     re.IGNORECASE,
 )
 _APPROVED: Final = re.compile(
@@ -43,7 +50,8 @@ _APPROVED: Final = re.compile(
     r"|great|fine|perfectly)"
     r"|it works|that works|looks? good|lgtm|love it|good job)\b|\b(?:commit|push|merge) (?:it|this|that|these"
     r"|the changes|everything)\b"
-    r"|谢谢|謝謝|很好|完美|可以了|好了|成功了|提交吧|ありがとう|完璧|素晴らし|動きました|いいね|감사|고마|좋아|완벽|잘 ?된다|잘 ?됩니다"
+    r"|谢谢|謝謝|很好|完美|可以了|好了|成功了|提交吧|ありがとう|完璧|素晴らし|動きました|いいね|감사|고마|좋아|완벽|잘 ?된다"
+    r"|잘 ?됩니다"
     r"|спасибо|отлично|работает|супер|дякую|чудово|gracias|perfecto|genial|funciona bien|merci|parfait"
     r"|super\b|danke|perfekt"
     r"|obrigad|perfeito|ótimo",

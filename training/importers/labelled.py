@@ -41,8 +41,8 @@ class LabelledImporter:
         positions: dict[str, int] = {}
         for place, row in _rows(location, problems):
             prompt = row.get("prompt")
-            labels = {head: str(row.get(head)) for head in HEADS}
-            wrong = [head for head, label in labels.items() if label not in HEADS[head]]
+            labels = {str(head): str(row.get(head)) for head in HEADS}
+            wrong = [str(head) for head, known in HEADS.items() if labels[head] not in known]
             if not isinstance(prompt, str) or not prompt.strip() or wrong:
                 problems.add(place, f"no known label of {', '.join(wrong)}" if wrong else "no prompt")
                 continue

@@ -11,7 +11,7 @@ left, since a password may be any word.
 
 import getpass
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -39,21 +39,19 @@ _PROVIDER_KEY: Final = re.compile(
 )
 _URL_CREDENTIALS: Final = re.compile(r"(?<=://)[^\s/@:]{0,100}:[^\s/@]{1,300}(?=@)")
 _BEARER: Final = re.compile(r"(?i)(?<=\bbearer )[\w.~+/=-]{8,}|(?<=\bbasic )[A-Za-z0-9+/]{12,}={0,2}")
-_NAMES_OF_A_SECRET: Final = (
+_NAMED: Final = (
     r"pass(?:word|wd|phrase|code)|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key"
     r"|client[_-]?secret|credentials?|auth[_-]?key|passwort|contraseña|mot de passe|senha|пароль|密码|密碼"
     r"|パスワード|비밀번호"
 )
 # "password: x", "the password is x", MY_TOKEN=x; the value is kept when it is plainly code or a word of prose.
 _NAMED_SECRET: Final = re.compile(
-    rf"(?i)((?:{_NAMES_OF_A_SECRET})\w*[\"'`]?\s*(?::=|=>|=|:|：|is\b|ist\b|是|は)\s*[\"'`]?)([^\s\"'`,;<>]{{4,}})"
+    rf"(?i)((?:{_NAMED})\w*[\"'`]?\s*(?::=|=>|=|:|：|is\b|ist\b|是|は)\s*[\"'`]?)([^\s\"'`,;<>()\[\]]{{4,}})"
 )
 # What an environment variable is set to, and a quoted literal, are never code.
-_ASSIGNED: Final = re.compile(
-    rf"(\b[A-Z0-9_]{{0,60}}(?:{_NAMES_OF_A_SECRET.upper()})[A-Z0-9_]{{0,60}}=)([^\s\"'`,;<>()]{{4,}})"
-)
+_ASSIGNED: Final = re.compile(rf"(\b[A-Z0-9_]{{0,60}}(?:{_NAMED.upper()})[A-Z0-9_]{{0,60}}=)([^\s\"'`,;<>()]{{4,}})")
 _QUOTED: Final = re.compile(
-    rf"(?i)((?:{_NAMES_OF_A_SECRET})\w{{0,60}}[\"'`]?\s{{0,8}}[:=]\s{{0,8}}([\"'`]))[^\s\"'`<>]{{4,}}(?=\2)"
+    rf"(?i)((?:{_NAMED})\w{{0,60}}[\"'`]?\s{{0,8}}[:=]\s{{0,8}}([\"'`]))[^\s\"'`<>]{{4,}}(?=\2)"
 )
 _CODE_VALUE: Final = re.compile(
     r"[\w.]*[(\[{$]|[\w]+(?:\.[A-Za-z_]\w*)+$|(?:[a-z]+|[A-Z]+|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*)$"
@@ -69,7 +67,7 @@ _DASHED_HOME: Final = re.compile(r"(?<!\w)(-(?:home|Users)-)([A-Za-z0-9_.]+)")
 _RANDOM: Final = re.compile(r"(?<![\w/+.-])[A-Za-z0-9+/_=-]{20,}(?![\w/+])")
 _HEX: Final = re.compile(r"(?i)(?<![0-9a-z])[0-9a-f]{32,}(?![0-9a-z])")
 _LONG_WORD: Final = re.compile(r"[^\s]{12,}")
-_WORTH_SCANNING: Final = re.compile(rf"(?i){_NAMES_OF_A_SECRET}|auth|key|://|\d")
+_WORTH_SCANNING: Final = re.compile(rf"(?i){_NAMED}|auth|key|://|\d")
 
 #: Names that say nothing of a person.
 _COMMON_NAMES: Final = frozenset(
@@ -143,7 +141,7 @@ def _detectors() -> list[Any]:
     # Imported here: it brings an HTTP client along, which nothing else of this package needs.
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
 
-    classes = get_mapping_from_secret_type_to_class().values()
+    classes: Iterable[Any] = get_mapping_from_secret_type_to_class().values()
     return [found() for found in sorted(classes, key=lambda c: c.__name__) if found.__name__ not in _DETECTORS_LEFT_OUT]
 
 

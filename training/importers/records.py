@@ -101,7 +101,7 @@ def _written(location: Location, problems: Problems) -> Iterator[_Judged]:
     for number, row in read_rows(location, problems):
         if row.get("record") == "feedback":
             continue
-        for feedback in given.get(str(row.get("decision_id")), [None]):  # type: ignore[list-item]
+        for feedback in given.get(str(row.get("decision_id")), [None]):
             judged = _read(f"{location.address}:{number}", row, feedback, problems)
             if judged is not None:
                 yield judged

@@ -54,7 +54,11 @@ class Talk:
         if read is None or not read.items:
             return None
         item = read.items[0]
-        ended = self._heard(item, read, at, uid) if item.role == "user" else self._answered(item, at)
+        ended = None
+        if item.role == "user":
+            ended = self._heard(item, read, at, uid)
+        else:
+            self._answered(item, at)
         self._follows_tool = item.uses_tool
         return ended
 

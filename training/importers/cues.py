@@ -14,6 +14,8 @@ from pointsman.classifier.identity import hash_parts
 # Signs stand early in a prompt: a pasted log that holds "wrong" says nothing of the turn before.
 _CUE_CHARS: Final = 400
 _MAX_ERRORS: Final = 20
+# What follows is often the person's own sentence.
+_ERROR_WORDS: Final = 4
 _MAX_SCANNED_CHARS: Final = 50_000
 
 _WRONG: Final = re.compile(
@@ -119,4 +121,4 @@ def similarity(first: frozenset[str], second: frozenset[str]) -> float:
 
 
 def _normalised(error: str) -> str:
-    return re.sub(r"\d+|0x[0-9a-f]+", "#", " ".join(error.lower().split()))
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", " ".join(error.lower().split()[:_ERROR_WORDS]))

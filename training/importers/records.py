@@ -5,6 +5,7 @@ that stores text gives rows to train on; without, features and outcomes remain.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from pointsman.classifier.assessment import Kind, Message
@@ -50,10 +51,22 @@ class RecordsImporter:
 
 def fingerprint_of(url: str) -> str:
     """Return what changes when a store gets new rows."""
+    with _reading(url) as connection:
+        return repr(tuple(connection.exec_driver_sql(_COUNTED).one()))
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Any]:
     engine = _engine(url)
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
         with engine.connect() as connection:
-            return repr(tuple(connection.exec_driver_sql(_COUNTED).one()))
+            yield connection.execution_options(yield_per=_BATCH_ROWS)
+    except SQLAlchemyError as error:
+        name = type(getattr(error, "orig", None) or error).__name__
+        msg = f"the store cannot be read ({name}); expected the tables of pointsman serve. Check the URL."
+        raise InputError(msg) from error
     finally:
         engine.dispose()
 
@@ -75,21 +88,11 @@ def _engine(url: str) -> Any:
 
 
 def _stored(location: Location, problems: Problems) -> Iterator[_Judged]:
-    import sqlalchemy as sa
-
-    engine = _engine(location.address)
-    try:
-        with engine.connect().execution_options(yield_per=_BATCH_ROWS) as connection:
-            for number, (decision, feedback) in enumerate(connection.execute(sa.text(_JOINED)), 1):
-                judged = _read(f"row {number} of the store", decision, feedback, problems)
-                if judged is not None:
-                    yield judged
-    except sa.exc.SQLAlchemyError as error:
-        name = type(getattr(error, "orig", None) or error).__name__
-        msg = f"the store cannot be read ({name}); expected the tables of pointsman serve. Check the URL."
-        raise InputError(msg) from error
-    finally:
-        engine.dispose()
+    with _reading(location.address) as connection:
+        for number, (decision, feedback) in enumerate(connection.exec_driver_sql(_JOINED), 1):
+            judged = _read(f"row {number} of the store", decision, feedback, problems)
+            if judged is not None:
+                yield judged
 
 
 def _written(location: Location, problems: Problems) -> Iterator[_Judged]:

@@ -138,8 +138,12 @@ def test_digests_without_text_cannot_be_compared_without_the_salt(tmp_path, fold
 
 _LINE = st.one_of(
     st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")),
-    st.sampled_from([b"{", b"[]", b"null", b'{"type": "user"}', b'{"type": "user", "message": 3}', b'{"type": []}', b"\0\0"]),
-    st.sampled_from([b'{"type":"assistant","message":{"content":{"a":1},"usage":[]}}', b'{"type":"response_item","payload":[]}']),
+    st.sampled_from(
+        [b"{", b"[]", b"null", b'{"type": "user"}', b'{"type": "user", "message": 3}', b'{"type": []}', b"\0\0"]
+    ),
+    st.sampled_from(
+        [b'{"type":"assistant","message":{"content":{"a":1},"usage":[]}}', b'{"type":"response_item","payload":[]}']
+    ),
 )
 
 
@@ -172,7 +176,7 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
         path = tmp_path / f"{n_turns}.jsonl"
         with path.open("w") as file:
             for n in range(n_turns):
-                log.prompt(f"Task {n} " + "word " * 200).tool(text="output " * 500).answer("answer " * 200)
+                log.prompt(f"Task {n} " + "word " * 50).tool(text="output " * 50).answer("answer " * 50)
                 file.writelines(json.dumps(row) + "\n" for row in log.rows[-4:])
                 log.rows[:] = [{}] * len(log.rows)
         tracemalloc.start()
@@ -183,8 +187,8 @@ def test_memory_does_not_grow_with_the_log(tmp_path):
         return most
 
     peak(10)
-    # Row ids for rewinds are kept for 5,000 rows: both logs are longer.
-    assert peak(4_500) < 1.3 * peak(1_500)
+    # The ids of 5,000 rows are kept, to see rewinds: both logs are longer.
+    assert peak(5_000) < 1.2 * peak(2_500)
 
 
 def test_killed_run_goes_on_where_it_was(tmp_path):
@@ -194,7 +198,15 @@ def test_killed_run_goes_on_where_it_was(tmp_path):
             log.prompt(f"Task {n} {m} " + "word " * 100).answer("Done.")
         log.write(tmp_path)
     code = "import sys; from pointsman.classifier.commands import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "import", str(tmp_path / "projects"), "--output", str(tmp_path / "turns.jsonl")]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "import",
+        str(tmp_path / "projects"),
+        "--output",
+        str(tmp_path / "turns.jsonl"),
+    ]
     partial = tmp_path / "turns.jsonl.partial.cursor"
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while child.poll() is None and (not partial.exists() or partial.read_bytes().count(b"\n") < 5):

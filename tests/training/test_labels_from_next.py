@@ -104,7 +104,7 @@ def test_turn_without_a_sign_gets_no_label():
 
 
 def test_imported_session_is_labelled(tmp_path):
-    said = ["Fix the clock, ValueError: late", "Still ValueError: late", "thanks, works now"]
+    said = ["Fix the clock, ValueError: late", "Still wrong, ValueError: late", "thanks, works now"]
     history = "".join(f"#### {text}\n\nDone.\n\n" for text in said)
     path = tmp_path / ".aider.chat.history.md"
     path.write_text(f"# aider chat started at 2026-01-01 10:00:00\n\n{history}")

@@ -37,6 +37,7 @@ _ORDER: Final = (
     "savings",
     "evaluate",
     "report",
+    "import",
     "train",
     "doctor",
     "keys",

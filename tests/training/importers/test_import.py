@@ -1,0 +1,283 @@
+"""The whole import: same sources, same file, however many runs it took; no secret and, if wished, no word in it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pointsman.classifier.commands import main
+from pointsman.classifier.errors import InputError
+from pointsman.training.datasets import read_examples, read_readings
+from pointsman.training.importers import claude_code
+from pointsman.training.importers.protocol import Location, Problems
+from pointsman.training.importers.run import IMPORTERS, ImportConfig, import_turns
+
+from . import logs
+from .test_masking import PLANTED
+from .test_sources import Plain, sample
+
+
+def run(tmp_path, *sources, output="turns.jsonl", **options):
+    config = ImportConfig(tuple(map(str, sources)), tmp_path / output, **options)
+    summary = import_turns(config)
+    return summary, [json.loads(line) for line in config.output.read_text().splitlines()]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with one log of every client."""
+    for kind in ("claude-code", "codex", "opencode", "litellm", "specstory", "aider"):
+        (tmp_path / "logs" / kind).mkdir(parents=True)
+        sample(kind, tmp_path / "logs" / kind)
+    return tmp_path / "logs"
+
+
+def test_folder_of_every_client_is_imported(tmp_path, folder):
+    (folder / "notes.md").write_text("# Nothing of ours")
+    summary, rows = run(tmp_path, folder)
+    expected = {"claude-code": 3, "codex": 2, "opencode": 2, "litellm": 2, "specstory": 2, "aider": 3}
+    assert dict(summary.turns) == expected
+    assert (summary.n_unrecognised, summary.n_new_turns, len(rows)) == (1, 14, 14)
+    assert summary.counts["turn of a subagent"] == 1
+
+
+def test_second_run_leaves_the_file_as_it_is(tmp_path, folder):
+    run(tmp_path, folder)
+    before = (tmp_path / "turns.jsonl").read_bytes(), (tmp_path / "turns.jsonl").stat().st_mtime_ns
+    summary, _ = run(tmp_path, folder)
+    assert (summary.n_unchanged, summary.n_new_turns) == (6, 0)
+    assert ((tmp_path / "turns.jsonl").read_bytes(), (tmp_path / "turns.jsonl").stat().st_mtime_ns) == before
+
+
+def test_grown_log_gives_what_one_import_gives(tmp_path, folder):
+    path = folder / "claude-code" / "log.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:5]))
+    _, before = run(tmp_path, folder)
+    path.write_text("".join(lines))
+    summary, after = run(tmp_path, folder)
+    _, fresh = run(tmp_path, folder, output="fresh.jsonl")
+    assert (summary.n_unchanged, len(after) - len(before)) == (5, 2)
+    assert after == fresh
+
+
+def test_deleted_log_keeps_its_turns(tmp_path, folder):
+    _, before = run(tmp_path, folder)
+    (folder / "codex" / "log.jsonl").unlink()
+    (folder / "aider" / ".aider.chat.history.md").write_text(logs.AIDER + "\n#### One more\n\nDone.\n")
+    _, after = run(tmp_path, folder)
+    assert len(after) == len(before) + 1
+    assert [row for row in after if row["source"] == "codex"] == [row for row in before if row["source"] == "codex"]
+
+
+def test_resumed_session_is_not_imported_twice(tmp_path):
+    log = logs.claude_session()
+    log.write(tmp_path)
+    log.prompt("One thing more").write(tmp_path, name="copy")
+    summary, rows = run(tmp_path, tmp_path / "projects")
+    assert len({row["id"] for row in rows}) == len(rows) == 4
+    assert summary.counts["copy of a turn in another log"] == 3
+
+
+def test_what_came_next_is_told(tmp_path):
+    logs.claude_session().write(tmp_path)
+    _, (first, second, last) = run(tmp_path, tmp_path / "projects")
+    assert (first["next"]["says_wrong"], first["next"]["repeats_error"], first["next"]["gap_s"]) == (True, True, 60.0)
+    assert (second["next"]["approves"], second["next"]["says_wrong"]) == (True, False)
+    assert last["next"] is None
+
+
+def test_rows_can_be_labelled_by_id_and_read(tmp_path):
+    logs.claude_session().write(tmp_path)
+    _, rows = run(tmp_path, tmp_path / "projects")
+    labels = tmp_path / "labels.tsv"
+    lines = [f"{row['id']}\tdebugging\tmedium\tfile\tnew\n" for row in rows]
+    labels.write_text("id\tcategory\trisk\tscope\tturn\n" + "".join(lines))
+    examples = read_examples([tmp_path / "turns.jsonl"], read_readings([labels]))
+    assert [example.prompt for example in examples] == [row["prompt"] for row in rows]
+    assert len({example.group for example in examples}) == 1
+
+
+def secretive_session():
+    log = logs.ClaudeLog()
+    for name, secret in PLANTED.items():
+        log.prompt(f"{name}: use {secret} and write to anna.b@example.com").answer("x" * 590 + f" {secret}")
+    return log.prompt(f"mkowalska's key in /home/mkowalska/.ssh: {PLANTED['random']}")
+
+
+@pytest.mark.parametrize("keeps_text", [True, False], ids=["text", "no text"])
+def test_no_planted_secret_is_on_disk(tmp_path, keeps_text):
+    secretive_session().write(tmp_path)
+    run(tmp_path, tmp_path / "projects", output="out/turns.jsonl", keeps_text=keeps_text)
+    written = b"".join(path.read_bytes() for path in (tmp_path / "out").glob("turns.jsonl")).decode()
+    pieces = [secret[:12] for secret in PLANTED.values() if secret != PLANTED["jwt"]]
+    assert [piece for piece in [*pieces, "anna.b@", "mkowalska"] if piece in written] == []
+
+
+def test_without_text_no_word_is_on_disk(tmp_path, folder):
+    _, rows = run(tmp_path, folder, keeps_text=False)
+    words = ("basket", "tuner", "hexagons", "lanterns", "harbour", "strike", "mkowalska", "clamped")
+    written = "".join(path.read_text() for path in tmp_path.glob("turns.jsonl")).lower()
+    assert [word for word in words if word in written] == []
+    assert not {"prompt", "context"} & {name for row in rows for name in row}
+    assert {"says_wrong", "similarity"}.isdisjoint(rows[0]["next"] or rows[1]["next"])
+
+
+def test_digests_without_text_cannot_be_compared_without_the_salt(tmp_path, folder):
+    digests = [
+        {row["digest"] for row in run(tmp_path, folder, output=f"{n}.jsonl", keeps_text=False)[1]} for n in range(2)
+    ]
+    assert not digests[0] & digests[1]
+
+
+_LINE = st.one_of(
+    st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")),
+    st.sampled_from(
+        [b"{", b"[]", b"null", b'{"type": "user"}', b'{"type": "user", "message": 3}', b'{"type": []}', b"\0\0"]
+    ),
+    st.sampled_from(
+        [b'{"type":"assistant","message":{"content":{"a":1},"usage":[]}}', b'{"type":"response_item","payload":[]}']
+    ),
+)
+
+
+@given(st.lists(_LINE, max_size=8), st.integers(0, 8), st.sampled_from(["claude-code", "codex"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+def test_broken_lines_cost_no_other_turn(tmp_path, broken, place, kind):
+    rows = logs.claude_session().rows if kind == "claude-code" else logs.codex_rollout()
+    lines = [json.dumps(row).encode() for row in rows]
+    lines[place:place] = broken
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    turns = list(IMPORTERS[kind].turns(Location(str(path)), Plain(), Problems()))
+    assert [turn.prompt for turn in turns if turn.prompt] == (
+        [row["message"]["content"] for row in rows if row.get("promptSource")]
+        if kind == "claude-code"
+        else ["Make the tuner remember its last station", "Now the volume, too"]
+    )
+
+
+def test_broken_line_is_counted_and_located(tmp_path):
+    path = logs.write_lines(tmp_path / "log.jsonl", [*logs.claude_session().rows, '{"type": "user", "mess'])
+    summary, rows = run(tmp_path, path)
+    assert (len(rows), summary.counts["not a JSON object"]) == (3, 1)
+    assert summary.located == [f"{path}:12: not a JSON object"]
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(claude_code, "_MAX_KNOWN_ROWS", 200)
+
+    def read(n_turns):
+        log = logs.ClaudeLog()
+        path = tmp_path / f"{n_turns}.jsonl"
+        with path.open("w") as file:
+            for n in range(n_turns):
+                log.prompt(f"Task {n} " + "word " * 50).tool(text="output " * 50).answer("answer " * 50)
+                file.writelines(json.dumps(row) + "\n" for row in log.rows[-4:])
+                log.rows[:] = [{}] * len(log.rows)
+        yield
+        assert sum(1 for _ in IMPORTERS["claude-code"].turns(Location(str(path)), Plain(), Problems())) == n_turns
+        yield
+
+    def peak(n_turns):
+        reading = read(n_turns)
+        next(reading)
+        tracemalloc.start()
+        next(reading)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    # The interpreter keeps up to 2,000 freed tuples of each length: filled before anything is measured.
+    list(read(2_000))
+    assert peak(1_500) < 1.3 * peak(500)
+
+
+def test_killed_run_goes_on_where_it_was(tmp_path):
+    for n in range(30):
+        log = logs.ClaudeLog(session=f"{n:08d}-2222-4333-8444-555555555555")
+        for m in range(20):
+            log.prompt(f"Task {n} {m} " + "word " * 100).answer("Done.")
+        log.write(tmp_path)
+    code = "import sys; from pointsman.classifier.commands import main; sys.exit(main(sys.argv[1:]))"
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "import",
+        str(tmp_path / "projects"),
+        "--output",
+        str(tmp_path / "turns.jsonl"),
+    ]
+    partial = tmp_path / "turns.jsonl.partial.cursor"
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while child.poll() is None and (not partial.exists() or partial.read_bytes().count(b"\n") < 5):
+        time.sleep(0.005)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    kept = (tmp_path / "turns.jsonl.partial").read_bytes()
+    run(tmp_path, tmp_path / "projects")
+    run(tmp_path, tmp_path / "projects", output="fresh.jsonl")
+    assert kept
+    assert (tmp_path / "turns.jsonl").read_bytes() == (tmp_path / "fresh.jsonl").read_bytes()
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_torn_partial_files_are_taken_over_as_far_as_they_are_whole(tmp_path, folder):
+    run(tmp_path, folder)
+    whole = (tmp_path / "turns.jsonl").read_bytes()
+    cursor = (tmp_path / "turns.jsonl.cursor").read_bytes().splitlines(keepends=True)
+    for name in ("turns.jsonl", "turns.jsonl.cursor"):
+        (tmp_path / name).unlink()
+    (tmp_path / "turns.jsonl.partial").write_bytes(whole[:-300])
+    (tmp_path / "turns.jsonl.partial.cursor").write_bytes(b"".join(cursor[:4]) + cursor[4][:20])
+    run(tmp_path, folder)
+    assert (tmp_path / "turns.jsonl").read_bytes() == whole
+
+
+def test_edited_output_is_not_overwritten(tmp_path, folder):
+    run(tmp_path, folder)
+    with (tmp_path / "turns.jsonl").open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(InputError, match=r"it was changed since\. Name another file"):
+        run(tmp_path, folder)
+
+
+def test_foreign_output_is_not_overwritten(tmp_path, folder):
+    (tmp_path / "turns.jsonl").write_text("mine\n")
+    with pytest.raises(InputError, match=r"its cursor turns\.jsonl\.cursor is not"):
+        run(tmp_path, folder)
+
+
+def test_other_options_are_refused(tmp_path, folder):
+    run(tmp_path, folder)
+    with pytest.raises(InputError, match=r"other options \(subagents\)"):
+        run(tmp_path, folder, with_subagents=True)
+
+
+def test_command_prints_a_summary(tmp_path, folder, capsys):
+    assert main(["import", str(folder), "--output", str(tmp_path / "turns.jsonl")]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"14 turns in {tmp_path}/turns.jsonl, +14 in this run\n6 sources, 0 unchanged")
+    assert "1  turn of a subagent" in printed
+
+
+def test_unknown_source_is_refused(tmp_path, capsys):
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n')
+    assert main(["import", str(tmp_path / "a.jsonl"), "--output", str(tmp_path / "t.jsonl")]) == 2
+    assert "no log of a known kind; expected one of claude-code, codex" in capsys.readouterr().err
+    assert main(["import", str(tmp_path / "b.jsonl"), "--output", str(tmp_path / "t.jsonl")]) == 2
+    assert "b.jsonl: no such file or folder" in capsys.readouterr().err
+
+
+def test_kind_can_be_set(tmp_path):
+    path = tmp_path / "history.txt"
+    path.write_text("#### Mend it\n\nDone.\n".join(["# aider chat started at 2026-01-01 10:00:00\n\n", ""]))
+    assert [row["prompt"] for row in run(tmp_path, path, kind="aider")[1]] == ["Mend it"]

@@ -1,0 +1,1 @@
+"""Logs of coding agents to turns: `pointsman import`. One file per client; `README.md` beside this file explains."""

@@ -1,0 +1,257 @@
+"""One import from sources to rows: find, recognise, read, mask, write, count."""
+
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from tqdm import tqdm
+
+from pointsman.classifier.assessment import Kind
+from pointsman.classifier.errors import InputError
+
+from .aider import AiderImporter
+from .claude_code import ClaudeCodeImporter
+from .codex import CodexImporter
+from .labelled import LabelledImporter
+from .litellm import LiteLLMImporter
+from .masking import Masker
+from .opencode import OpencodeImporter
+from .output import JsonDict, Output, Planned, Segment, known_salt
+from .protocol import ImportedTurn, Importer, Location, Problems
+from .records import RecordsImporter, fingerprint_of
+from .rows import RowSettings, rows_of
+from .specstory import SpecStoryImporter
+
+#: In the order in which they are asked whether a source is theirs.
+IMPORTERS: Final[dict[str, Importer]] = {
+    importer.kind: importer
+    for importer in (
+        ClaudeCodeImporter(),
+        CodexImporter(),
+        OpencodeImporter(),
+        RecordsImporter(),
+        LiteLLMImporter(),
+        LabelledImporter(),
+        SpecStoryImporter(),
+        AiderImporter(),
+    )
+}
+#: Where clients keep their logs; `pointsman import claude-code` reads them there.
+PLACES: Final = {
+    "claude-code": "~/.claude/projects",
+    "codex": "~/.codex/sessions",
+    "opencode": "~/.local/share/opencode/opencode.db",
+}
+#: Part of every fingerprint: a source is read again by a version that reads it otherwise.
+READER_VERSION: Final = 1
+
+_SUFFIXES: Final = (".jsonl", ".md", ".csv", ".tsv", ".parquet", ".db", ".sqlite")
+_SKIPPED_FOLDERS: Final = frozenset({".git", "node_modules", ".venv", "__pycache__"})
+_HEAD_BYTES: Final = 64 * 1024
+_N_TURNS_BETWEEN_UPDATES: Final = 100
+SUBAGENT: Final = "turn of a subagent"
+NO_WORDS: Final = "prompt without words"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportConfig:
+    """What to import and how.
+
+    `kind` overrides what is recognised. `salt` keys the digests; without one, a run that keeps no text draws its own.
+    """
+
+    sources: tuple[str, ...]
+    output: Path
+    kind: str | None = None
+    keeps_text: bool = True
+    with_subagents: bool = False
+    salt: str | None = None
+    shows_progress: bool = False
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did."""
+
+    n_sources: int = 0
+    n_unchanged: int = 0
+    n_unrecognised: int = 0
+    n_turns: int = 0
+    n_new_turns: int = 0
+    turns: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    located: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    importer: Importer
+    location: Location
+    fingerprint: str
+    size: int
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.importer.kind, self.location.address
+
+
+def import_turns(config: ImportConfig) -> Summary:
+    """Import the sources into the output, going on where an earlier run ended.
+
+    Raises
+    ------
+    InputError
+        A source is missing or of no known kind, or the output is not one of this command, or was changed since.
+    """
+    summary = Summary()
+    sources = _sources(config, summary)
+    settings = RowSettings(config.keeps_text, _salt(config))
+    options = {"text": config.keeps_text, "subagents": config.with_subagents, "salt": settings.salt}
+    output = Output(config.output, options)
+    problems = Problems()
+    plan = _plan(sources, output, config, settings, problems)
+    summary.n_sources = len(sources)
+    summary.n_unchanged = sum(_is_unchanged(source, output) for source in sources)
+    n_before = sum(segment.n_turns for segment in output.done.values())
+    if summary.n_unchanged < len(sources) or output.is_cut_off or not config.output.exists():
+        written = output.write(plan)
+    else:
+        written = list(output.done.values())
+    for segment in written:
+        summary.turns[segment.kind] += segment.n_turns
+        summary.counts.update(segment.counts)
+    summary.n_turns = summary.turns.total()
+    summary.n_new_turns = summary.n_turns - n_before
+    summary.located = problems.located
+    return summary
+
+
+def _salt(config: ImportConfig) -> str:
+    if config.salt is not None:
+        return config.salt
+    return known_salt(config.output) or ("" if config.keeps_text else secrets.token_hex(16))
+
+
+def _sources(config: ImportConfig, summary: Summary) -> list[_Source]:
+    found: dict[tuple[str, str], _Source] = {}
+    for named in config.sources:
+        for location, is_named in _locations(named):
+            importer = IMPORTERS[config.kind] if config.kind is not None else _recognise(location)
+            if importer is None and is_named:
+                msg = f"{location.address}: no log of a known kind; expected one of {', '.join(IMPORTERS)}. Set --kind."
+                raise InputError(msg)
+            if importer is None:
+                summary.n_unrecognised += 1
+                continue
+            fingerprint, size = _fingerprint(location)
+            source = _Source(importer, location, f"{READER_VERSION}:{fingerprint}", size)
+            found[source.key] = source
+    return [found[key] for key in sorted(found)]
+
+
+def _locations(named: str) -> Iterator[tuple[Location, bool]]:
+    """Yield the files a source stands for, and whether it names the file itself."""
+    if "://" in named:
+        yield Location(named), True
+        return
+    path = Path(named)
+    if named in PLACES and not path.exists():
+        path = Path(PLACES[named]).expanduser()
+    if path.is_file():
+        yield Location(str(path.resolve())), True
+    elif path.is_dir():
+        for folder, folders, files in os.walk(path.resolve()):
+            folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
+            yield from (
+                (Location(os.path.join(folder, name)), False) for name in files if name.lower().endswith(_SUFFIXES)
+            )
+    else:
+        msg = f"{path}: no such file or folder; expected a log, a folder of logs or the URL of a store. Check the path."
+        raise InputError(msg)
+
+
+def _recognise(location: Location) -> Importer | None:
+    head = ""
+    if not location.is_url:
+        with open(location.address, "rb") as file:
+            head = file.read(_HEAD_BYTES).decode("utf-8-sig", "replace")
+    return next((importer for importer in IMPORTERS.values() if importer.recognises(location, head)), None)
+
+
+def _fingerprint(location: Location) -> tuple[str, int]:
+    """Return what changes when a source does, and its size in bytes."""
+    if location.is_url:
+        return fingerprint_of(location.address), 0
+    size, parts = 0, []
+    # SQLite keeps the newest rows in a log beside the database.
+    for name in (location.address, f"{location.address}-wal"):
+        if os.path.exists(name):
+            status = os.stat(name)
+            size += status.st_size
+            parts.append(f"{status.st_size}:{status.st_mtime_ns}")
+    return "|".join(parts), size
+
+
+def _is_unchanged(source: _Source, output: Output) -> bool:
+    known = output.done.get(source.key)
+    return known is not None and known.fingerprint == source.fingerprint
+
+
+def _plan(
+    sources: Sequence[_Source], output: Output, config: ImportConfig, settings: RowSettings, problems: Problems
+) -> list[Planned]:
+    # A source that is gone keeps its turns: clients delete old logs.
+    plan = {key: Planned(segment) for key, segment in output.done.items()}
+    changed = [source for source in sources if not _is_unchanged(source, output)]
+    bar = tqdm(
+        total=sum(source.size for source in changed),
+        unit="B",
+        unit_scale=True,
+        desc="import",
+        disable=None if config.shows_progress else True,
+    )
+    for source in changed:
+        segment = Segment(*source.key, source.fingerprint)
+        plan[source.key] = Planned(segment, _rows(source, segment.counts, config, settings, problems, bar))
+    return [plan[key] for key in sorted(plan)]
+
+
+def _rows(
+    source: _Source,
+    counts: dict[str, int],
+    config: ImportConfig,
+    settings: RowSettings,
+    problems: Problems,
+    bar: "tqdm[object]",
+) -> Iterator[JsonDict]:
+    # A masker for each source: what it learns from one must not change how another is read.
+    own = Problems(located=problems.located)
+    turns = source.importer.turns(source.location, Masker(), own)
+    kept = _kept(_counted(turns, bar), config, own)
+    for row in rows_of(kept, source.importer.kind, settings):
+        if row.get("prompt") or not settings.keeps_text or row.get("outcome"):
+            yield row
+        else:
+            own.skip(NO_WORDS)
+    for what, n in own.counts.items():
+        counts[what] = counts.get(what, 0) + n
+    bar.update(source.size)
+
+
+def _kept(turns: Iterable[ImportedTurn], config: ImportConfig, problems: Problems) -> Iterator[ImportedTurn]:
+    for turn in turns:
+        if turn.kind is Kind.SUBAGENT and not config.with_subagents:
+            problems.skip(SUBAGENT)
+        else:
+            yield turn
+
+
+def _counted(turns: Iterable[ImportedTurn], bar: "tqdm[object]") -> Iterator[ImportedTurn]:
+    for number, turn in enumerate(turns, 1):
+        if number % _N_TURNS_BETWEEN_UPDATES == 0:
+            bar.set_postfix_str(f"{number} turns", refresh=False)
+        yield turn

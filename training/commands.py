@@ -172,11 +172,18 @@ class TrainCommand:
             "--track", default="mlruns", metavar="FOLDER|URL", help="where the MLflow run is kept (default: mlruns)"
         )
         parser.add_argument("--no-track", action="store_const", const=None, dest="track", help="keep no run")
+        parser.add_argument(
+            "--heads-of",
+            type=Path,
+            metavar="BUNDLE",
+            help="keep the encoder of this bundle and fit new heads only",
+        )
         parser.add_argument("--epochs", type=int, help="passes over the data")
         parser.add_argument("--threads", type=int, help="CPU threads")
 
     def run(self, args: argparse.Namespace) -> int:
         try:
+            from .refit import refit
             from .train import train
         except ModuleNotFoundError as error:
             print(_missing("training", error), file=sys.stderr)
@@ -184,7 +191,11 @@ class TrainCommand:
         from .evaluate import render
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-        bundle, report = train(_config(args), evaluation=args.evaluate)
+        config = _config(args)
+        if args.heads_of is not None:
+            bundle, report = refit(args.heads_of, config, evaluation=args.evaluate)
+        else:
+            bundle, report = train(config, evaluation=args.evaluate)
         if report is not None:
             print(render(report))
         print(f"bundle {bundle.manifest.version} in {bundle.path}")

@@ -61,6 +61,9 @@ def extend_tokenizer(tokenizer: Tokenizer, terms: Sequence[Term]) -> dict[int, l
 
     A term whose gloss has no known word is left out: it would say nothing.
     """
+    # The published MiniLM tokenizer pads to 128: a gloss would come with 125 tokens of nothing.
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
     unknown = tokenizer.token_to_id("[UNK]")
     glosses = {
         term: [i for i in tokenizer.encode(term.gloss, add_special_tokens=False).ids if i != unknown] for term in terms

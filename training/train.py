@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -85,7 +85,7 @@ def train(config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundl
 def _train(config: TrainConfig, evaluation: Path | None, run: Run) -> tuple[Bundle, Report | None]:
     started = time.monotonic()
     folder = encoder_folder(config.encoder)
-    data = _read(config, evaluation)
+    data = read_data(config, evaluation)
     logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
     tokenizer = prepare(folder, config)
     encoder = finetune(EmbeddingEncoder.load(folder), data.train, tokenizer, config.finetune, on_progress=run.progress)
@@ -96,7 +96,8 @@ def _train(config: TrainConfig, evaluation: Path | None, run: Run) -> tuple[Bund
     return bundle, report
 
 
-def _read(config: TrainConfig, evaluation: Path | None) -> Data:
+def read_data(config: TrainConfig, evaluation: Path | None) -> Data:
+    """Read the rows of a run, split by group; groups that are evaluated on are taken out of the rest."""
     held_out = read_examples([evaluation]) if evaluation is not None else []
     groups = {example.group for example in held_out}
     readings = read_readings(config.readings)
@@ -184,11 +185,7 @@ def write_bundle(
         risk_bound=fitted.risk_bound,
         opset=export.OPSET,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        training_data={
-            "digests": {path.name: digest_of(path) for path in (*config.data, *config.readings, *config.lexicon)},
-            "rows": {"train": len(data.train), "calibration": len(data.calibration)},
-            "config": config.to_json(),
-        },
+        training_data=data_digests(data, config),
         metrics={
             "run_id": run.run_id,
             "parity": agreement,
@@ -197,6 +194,15 @@ def write_bundle(
     )
     bundles.write_manifest(output, manifest)
     return bundles.load_bundle(output)
+
+
+def data_digests(data: Data, config: TrainConfig) -> dict[str, Any]:
+    """Return what a manifest says of the data: digests of files, rows, settings."""
+    return {
+        "digests": {path.name: digest_of(path) for path in (*config.data, *config.readings, *config.lexicon)},
+        "rows": {"train": len(data.train), "calibration": len(data.calibration)},
+        "config": config.to_json(),
+    }
 
 
 def embed(runtime: OnnxEncoder, examples: Sequence[Example], *, size: int = 16) -> Embedded:

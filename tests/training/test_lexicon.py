@@ -62,6 +62,11 @@ def test_term_is_read_as_its_gloss(tokenizer):
     assert [WORDS[piece] for piece in gloss] == ["not", "ok"]
 
 
+def test_padding_of_a_tokenizer_does_not_get_into_a_gloss(tokenizer):
+    tokenizer.enable_padding(length=128)
+    assert list(map(len, extend_tokenizer(tokenizer, [Term("不行", "not ok")]).values())) == [2]
+
+
 def test_first_gloss_of_a_term_counts(tmp_path):
     (tmp_path / "a.tsv").write_text("点\tpoint\n", encoding="utf-8")
     (tmp_path / "b.tsv").write_text("点\torder\n是\tyes\n", encoding="utf-8")

@@ -1,0 +1,85 @@
+"""New heads on a bundle's own graph: labels, lexicon or promise changed, the encoder stays.
+
+What the heads read is computed anew with the graph that will run; heads, temperatures, risk bound and novelty are
+fitted on it as in a full training run. The graph's encoder is copied byte for byte, so its parity stands as proved.
+"""
+
+import logging
+import shutil
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from pointsman.classifier import bundle as bundles
+from pointsman.classifier.assessor import Assessor
+from pointsman.classifier.bundle import Bundle, load_bundle
+from pointsman.classifier.encoder import OnnxEncoder
+from pointsman.classifier.labels import HEADS
+
+from . import export
+from .config import TrainConfig
+from .evaluate import Report, evaluate
+from .registry import tracked
+from .train import data_digests, embed, finish, fit_on_embeddings, prepare, read_data
+
+logger = logging.getLogger(__name__)
+
+
+def refit(source: Path, config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundle, Report | None]:
+    """Write a bundle with the encoder of `source` and heads fitted on `config.data`.
+
+    Parameters
+    ----------
+    source : path
+        The bundle whose encoder is kept.
+    config : TrainConfig
+        As for `train`; its encoder and fine-tuning settings are not used.
+    evaluation : path, optional
+        Labelled turns for the final measurement; never fitted on.
+
+    Raises
+    ------
+    InputError
+        The data cannot be read.
+    BundleError
+        The source is no valid bundle.
+    """
+    started = time.monotonic()
+    kept = load_bundle(source)
+    config = replace(config, budget=kept.manifest.budget)
+    data = read_data(config, evaluation)
+    with tracked(config) as run:
+        tokenizer = prepare(kept.path, config)
+        graph = config.output / bundles.MODEL
+        shutil.copyfile(kept.file(bundles.MODEL), graph)
+        runtime = OnnxEncoder.open(graph, tokenizer, n_threads=config.finetune.n_threads)
+        fitted = fit_on_embeddings(embed(runtime, data.train), embed(runtime, data.calibration), data, config)
+        run.heads(fitted.heads)
+        export.set_heads(graph, fitted.heads)
+        np.save(config.output / bundles.REFERENCE, fitted.reference, allow_pickle=False)
+        (config.output / bundles.CARD).write_text(f"# Model card: {config.version}\n", encoding="utf-8")
+        manifest = replace(
+            kept.manifest,
+            version=config.version,
+            digests={name: bundles.sha256_of(config.output / name) for name in bundles.FILES},
+            temperatures=fitted.temperatures,
+            risk_bound=fitted.risk_bound,
+            novelty=fitted.novelty,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            training_data=data_digests(data, config)
+            | {"encoder_of": {"version": kept.manifest.version, "digest": kept.digest} | kept.manifest.training_data},
+            metrics={
+                "run_id": run.run_id,
+                "parity": kept.manifest.metrics.get("parity"),
+                "inverse_regularisation": {head: fitted.heads[head].inverse_regularisation for head in HEADS},
+            },
+        )
+        bundles.write_manifest(config.output, manifest)
+        bundle = load_bundle(config.output)
+        report = evaluate(Assessor.load(bundle.path), data.evaluation) if data.evaluation else None
+        bundle = finish(bundle, report, config, minutes=(time.monotonic() - started) / 60)
+        run.finish(bundle, report)
+    return bundle, report

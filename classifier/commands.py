@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 GROUP: Final = "pointsman.commands"
 _ORDER: Final = (
-    *("serve", "decide", "classify", "models", "replay", "tune", "savings"),
+    *("serve", "decide", "classify", "models"),
+    *("replay", "tune", "savings"),
     *("evaluate", "train", "doctor"),
 )
 

@@ -18,6 +18,7 @@ from .reference import ALL_CHEAP, ALL_PREMIUM
 from .tune import Losses, Point, Tuning
 
 _UNCHECKED = "The choice could not be checked on other turns: on one half of the groups no setting meets the target."
+_NOT_WORTH_IT = "Not worth it: the careful model for everything meets the target too, and spends no more on tokens."
 #: Rows of a frontier that a screen takes.
 MAX_ROWS = 16
 
@@ -42,6 +43,7 @@ def policy_text(tuning: Tuning, path: Path, *, command: str, day: str) -> str:
         f"# From {tuning.log.about}; catalogue {tuning.catalog.version}.",
         f"# There: {_found(tuning, chosen.totals)}.",
         *(f"# Chosen on one half of the groups, seen on the other: {text}." for text in _checked(tuning)),
+        *((f"# {_NOT_WORTH_IT}",) if tuning.is_premium_better else ()),
         f"extends: {_base(tuning.policy, path)}",
         f'loss_usd: {{{losses}, source: "pointsman tune, {day}"}}',
         "scale: 1",
@@ -92,6 +94,8 @@ def tuning_text(tuning: Tuning) -> str:
         lines.append("That is the present policy: nothing changes.")
     else:
         lines.append(f"The present policy, {_setting(tuning.present)}: {_found(tuning, tuning.present.totals)}.")
+    if tuning.is_premium_better:
+        lines.append(_NOT_WORTH_IT)
     checked = [f"Chosen on one half of the groups, seen on the other: {text}." for text in _checked(tuning)]
     lines += checked or [_UNCHECKED]
     return "\n".join([*lines, "", "Assumptions:", *(f"- {text}" for text in assumptions_of(tuning.log))])
@@ -173,6 +177,7 @@ def tuning_answer(tuning: Tuning) -> dict[str, Any]:
             "turns_a_month": tuning.target.turns_a_month or None,
         },
         "is_met": tuning.chosen is not None,
+        "is_premium_better": tuning.is_premium_better,
         "chosen": None if tuning.chosen is None else _point_answer(tuning, tuning.chosen),
         "nearest": _point_answer(tuning, tuning.nearest),
         "present": _point_answer(tuning, tuning.present),

@@ -122,6 +122,12 @@ class Tuning:
     premium: Totals
     cheap: Totals
 
+    @property
+    def is_premium_better(self) -> bool:
+        """Whether the careful model for everything meets the target too, misses no more and costs no more."""
+        found = None if self.chosen is None else self.chosen.totals
+        return found is not None and self.target.is_met(self.premium) and self.premium.spend_usd <= found.spend_usd
+
 
 def tune(log: Log, catalog: Catalog, policy: Policy, target: Target) -> Tuning:
     """Find losses that meet a target.

@@ -17,6 +17,11 @@ from pointsman.classifier.risk_bound import RiskBound
 from pointsman.classifier.router import Router
 from tests.fakes import FakeAssessor, asked, assessed
 
+COMMANDS = (
+    *("serve", "decide", "classify", "models", "replay", "tune", "savings"),
+    *("evaluate", "train", "doctor"),
+)
+
 
 @pytest.fixture
 def tiny(tiny_bundle):
@@ -33,10 +38,10 @@ def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     text = capsys.readouterr().out
-    assert all(name in text for name in ("serve", "decide", "classify", "models", "evaluate", "train", "doctor"))
+    assert all(name in text for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["serve", "decide", "classify", "models", "evaluate", "train", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         build_parser().parse_args([command, "--help"])

@@ -194,3 +194,11 @@ def test_file_that_would_extend_itself_is_refused(tuning, tmp_path):
     own = replace(tuning, policy=replace(BALANCED, path=str(ours)))
     with pytest.raises(InputError, match="is the present policy itself"):
         policy_text(own, ours, command="c", day="2026-11-22")
+
+
+def test_setting_dearer_than_the_careful_model_for_everything_is_said_to_be(tuning):
+    dear = replace(tuning.chosen, totals=totals(spend=tuning.premium.spend_usd + 1))
+    worse = replace(tuning, chosen=dear)
+    assert "Not worth it" in tuning_text(worse)
+    assert "# Not worth it" in policy_text(worse, Path("x.yaml"), command="c", day="2026-11-22")
+    assert "Not worth it" not in tuning_text(tuning)

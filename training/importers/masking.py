@@ -46,7 +46,7 @@ _NAMED: Final = (
 )
 # "password: x", "the password is x", MY_TOKEN=x; the value is kept when it is plainly code or a word of prose.
 _NAMED_SECRET: Final = re.compile(
-    rf"(?i)((?:{_NAMED})\w*[\"'`]?\s*(?::=|=>|=|:|：|is\b|ist\b|是|は)\s*[\"'`]?)([^\s\"'`,;<>()\[\]]{{4,}})"
+    rf"(?i)((?:{_NAMED})\w*[\"'`]?\s*(?::=|=>|=|:|：|is\b|ist\b|是|は)\s*[\"'`]?)([^\s\"'`,;<>()\[\]]{{4,}}+)(?![(\[])"
 )
 # What an environment variable is set to, and a quoted literal, are never code.
 _ASSIGNED: Final = re.compile(rf"(\b[A-Z0-9_]{{0,60}}(?:{_NAMED.upper()})[A-Z0-9_]{{0,60}}=)([^\s\"'`,;<>()]{{4,}})")

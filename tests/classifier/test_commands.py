@@ -135,7 +135,7 @@ def test_doctor_decides_once(capsys, tiny):
     assert status == 0
     assert "bundle tiny-1, verified" in out
     assert "a decision in" in out
-    assert "none  the bundle carries no risk bound" in out
+    assert "none  no risk bound: 10 calibration turns need care; 114 are needed to promise 2.0%" in out
 
 
 def test_doctor_shows_the_risk_bound(capsys, tiny_bundle_copy):

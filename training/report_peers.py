@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -43,11 +44,15 @@ def run_peers(
     examples : sequence of Example
         What is measured; routers see the prompts only.
     lessons : sequence of Example
-        Training rows, for the routers that learn from examples; without any, those are skipped.
+        Training rows, for the routers that learn from examples; without any, those are skipped. Rows of measured groups
+        are left out.
     settings : PeerSettings
         Where they are installed and how long each may take.
     """
     installed = _installed(settings)
+    measured = {example.group for example in examples}
+    lessons = [lesson for lesson in lessons if lesson.group not in measured]
+    random.Random(0).shuffle(lessons)  # noqa: S311 - files are sorted by group, and a router may take the first rows only
     contenders: list[Contender] = []
     skipped: list[Skipped] = []
     for peer in PEERS:

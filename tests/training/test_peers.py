@@ -10,7 +10,7 @@ import pytest
 
 from pointsman.classifier.errors import ClassifierError
 from pointsman.training import peers, report_peers
-from pointsman.training.contenders import Contender
+from pointsman.training.contenders import Contender, Skipped
 from pointsman.training.datasets import Example
 from pointsman.training.report_peers import PeerSettings, run_peers
 
@@ -90,6 +90,16 @@ def test_router_that_hangs_is_given_up(environment_with_a_router):
 def test_router_that_learns_is_skipped_without_training_rows():
     semantic = next(peer for peer in peers.PEERS if peer.needs_lessons)
     assert "--train" in report_peers._outcome(semantic, "1.0", (EXAMPLES, []), PeerSettings()).reason
+
+
+def test_routers_that_learn_never_see_measured_groups(monkeypatch):
+    seen = []
+    monkeypatch.setattr(report_peers, "_installed", lambda settings: {peer.name: None for peer in peers.PEERS})
+    monkeypatch.setattr(
+        report_peers, "_outcome", lambda peer, version, data, settings: seen.extend(data[1]) or Skipped(peer.name, "")
+    )
+    run_peers(EXAMPLES, [*EXAMPLES, lesson("other", "docs", "low")], PeerSettings())
+    assert {row.group for row in seen} == {"other"}
 
 
 def test_wrong_interpreter_says_what_to_check(tmp_path):

@@ -17,7 +17,6 @@ from pointsman.classifier.labels import HEADS, Head
 
 from .contenders import Contender, Skipped
 from .datasets import Example
-from .evaluate import care_score
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -141,7 +140,7 @@ def by_tfidf(examples: Sequence[Example], training: Sequence[Example]) -> Conten
         name="TF-IDF + logistic regression",
         kind="baseline",
         note=f"words and pairs of prompt and context, fitted on {len(rows)} training rows of other groups",
-        score=np.array([care_score(_assessment(probabilities, row)) for row in range(len(examples))]),
+        score=np.array([_assessment(probabilities, row).care_probability for row in range(len(examples))]),
         categories=[HEADS["category"][index] for index in probabilities["category"].argmax(axis=1)],
     )
 

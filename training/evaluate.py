@@ -139,13 +139,6 @@ class Report:
     care: CareReport
 
 
-def care_score(assessment: Assessment) -> float:
-    """Return the probability that a turn needs care, heads taken as independent."""
-    risk, category, scope = assessment.risk, assessment.category, assessment.scope
-    hard = category.of("debugging") + category.of("security") + category.of("migration")
-    return risk.of("high") + risk.of("medium") * (1 - (1 - hard) * (1 - scope.of("repo")))
-
-
 def assess_examples(assessor: Assessor, examples: Sequence[Example]) -> list[Assessment]:
     """Assess examples in order and one at a time, since that is how requests are served.
 
@@ -168,7 +161,7 @@ def report_of(version: str, assessments: Sequence[Assessment], examples: Sequenc
         n_rows=len(examples),
         n_groups=len({example.group for example in examples}),
         heads={head: measure_head(head, probabilities_of(head, assessments), examples, draws) for head in HEADS},
-        care=measure_care(np.array([care_score(assessment) for assessment in assessments]), examples, draws),
+        care=measure_care(np.array([assessment.care_probability for assessment in assessments]), examples, draws),
     )
 
 

@@ -16,7 +16,7 @@ from pointsman.classifier.assessor import Assessor
 from .baselines import baselines
 from .contenders import Contender, Skipped, Standing, measure, ranked
 from .datasets import Example, digest_of, read_examples
-from .evaluate import Draws, Report, assess_examples, care_score, plain, report_of, to_json
+from .evaluate import Draws, Report, assess_examples, plain, report_of, to_json
 from .report_peers import PeerSettings, run_peers
 from .robustness import FlipReport, robustness, written_pairs
 
@@ -108,7 +108,7 @@ def _contender(
         name=name,
         kind=kind,
         note=note,
-        score=np.array([care_score(assessment) for assessment in assessments]),
+        score=np.array([assessment.care_probability for assessment in assessments]),
         categories=[assessment.category.label for assessment in assessments],
     )
 

@@ -20,7 +20,7 @@ from pointsman.classifier.request import read_request
 from pointsman.classifier.text import Text, build_text
 
 from .datasets import Example
-from .evaluate import Draws, Interval, assess_examples, care_score
+from .evaluate import Draws, Interval, assess_examples
 from .metrics import bootstrap_interval
 
 #: Share of decisions that may flip under a change of form.
@@ -225,13 +225,13 @@ class Change:
 
 def median_score(assessments: Iterable[Assessment]) -> float:
     """Return the care score that half of the turns exceed: the threshold at a premium share of 50 %."""
-    return float(np.median([care_score(assessment) for assessment in assessments]))
+    return float(np.median([assessment.care_probability for assessment in assessments]))
 
 
 def count_flips(change: Change, threshold: float, draws: Draws) -> FlipReport:
     """Count the decisions that differ between the clean and the changed texts."""
     was_careful, is_careful = (
-        np.array([care_score(assessment) > threshold for assessment in assessments])
+        np.array([assessment.care_probability > threshold for assessment in assessments])
         for assessments in (change.clean, change.changed)
     )
     flipped = was_careful != is_careful

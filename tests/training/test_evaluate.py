@@ -9,7 +9,7 @@ from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.commands import main
 from pointsman.classifier.labels import HEADS
 from pointsman.training.datasets import Example
-from pointsman.training.evaluate import assess_examples, care_score, evaluate, render, to_json
+from pointsman.training.evaluate import assess_examples, evaluate, render, to_json
 
 
 def result(head, label, confidence):
@@ -98,14 +98,17 @@ def test_turns_are_assessed_as_they_are_served_one_at_a_time():
     assert assess_examples(assessor, rows) == [assessor.assess_texts([row.text])[0] for row in rows]
 
 
-def test_care_score_orders_turns_as_the_guide_does():
-    low, medium_docs = care_score(assessment()), care_score(assessment("docs", "medium"))
-    medium_bug, high = care_score(assessment("debugging", "medium")), care_score(assessment("docs", "high"))
+def test_care_orders_turns_as_the_guide_does():
+    low, medium_docs = assessment().care_probability, assessment("docs", "medium").care_probability
+    medium_bug, high = assessment("debugging", "medium").care_probability, assessment("docs", "high").care_probability
     assert low < medium_docs < medium_bug < high
 
 
-def test_care_score_counts_repository_wide_work():
-    assert care_score(assessment("feature", "medium", "repo")) > care_score(assessment("feature", "medium", "file"))
+def test_care_counts_repository_wide_work():
+    assert (
+        assessment("feature", "medium", "repo").care_probability
+        > assessment("feature", "medium", "file").care_probability
+    )
 
 
 def test_report_is_plain_json_without_nan():

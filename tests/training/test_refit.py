@@ -1,0 +1,74 @@
+"""New heads on a kept encoder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pointsman.classifier.assessor import Assessor
+from pointsman.classifier.bundle import load_bundle
+from pointsman.classifier.encoder import OnnxEncoder
+from pointsman.classifier.text import Text
+from pointsman.training.config import HeadsConfig, TrainConfig
+from pointsman.training.datasets import read_examples
+from pointsman.training.refit import refit
+
+pytestmark = pytest.mark.training
+
+TEXT = [Text("fix the crash in the parser", ())]
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle_path, labelled_file, tmp_path_factory):
+    """The tiny bundle with heads on rows whose risk labels a reader turned round."""
+    folder = tmp_path_factory.mktemp("refit")
+    examples = read_examples([labelled_file])
+    turned = {"low": "high", "high": "low", "medium": "medium"}
+    readings = folder / "labels.tsv"
+    lines = ["id\tcategory\trisk\tscope\tturn"]
+    for example in examples:
+        category, risk, scope, turn = (example.labels[head] for head in ("category", "risk", "scope", "turn"))
+        lines.append("\t".join([example.id, category, turned[risk], scope, turn]))
+    readings.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lexicon = folder / "zh.tsv"
+    lexicon.write_text("修复\tfix\n", encoding="utf-8")
+    config = TrainConfig(
+        data=(labelled_file,),
+        readings=(readings,),
+        lexicon=(lexicon,),
+        output=folder / "bundle",
+        version="tiny-2",
+        calibration_share=0.3,
+        heads=HeadsConfig(inverse_regularisation=(0.1,)),
+    )
+    return refit(tiny_bundle_path, config)[0]
+
+
+@pytest.fixture(scope="module")
+def tiny_bundle_path():
+    return Path(__file__).parents[1] / "data" / "bundles" / "format-1"
+
+
+def test_encoder_is_the_one_of_the_source(bundle, tiny_bundle_path):
+    before, after = (
+        OnnxEncoder.load(load_bundle(path)).encode(TEXT).embedding for path in (tiny_bundle_path, bundle.path)
+    )
+    assert np.array_equal(before, after)
+
+
+def test_heads_follow_the_new_labels(bundle, labelled_file):
+    docs = [example.text for example in read_examples([labelled_file]) if example.labels["risk"] == "low"]
+    assessments = Assessor.load(bundle.path).assess_texts(docs)
+    assert np.mean([assessment.risk.label == "high" for assessment in assessments]) > 0.8
+
+
+def test_lexicon_of_the_refit_is_read(bundle):
+    foreign, english = Assessor.load(bundle.path).assess_texts([Text("修复", ()), Text("fix", ())])
+    assert foreign.category.probabilities == pytest.approx(english.category.probabilities, abs=1e-6)
+
+
+def test_manifest_says_where_the_encoder_comes_from(bundle, tiny_bundle_path):
+    source = load_bundle(tiny_bundle_path)
+    assert bundle.manifest.training_data["encoder_of"]["digest"] == source.digest
+    assert (bundle.manifest.version, source.manifest.version) == ("tiny-2", "tiny-1")
+    assert bundle.manifest.metrics["parity"] == source.manifest.metrics["parity"]

@@ -74,7 +74,7 @@ class TextTokenizer:
         BundleCorruptError
             The tokenizer lacks a token it needs, or the glosses are no map of token ids.
         """
-        known = _read_glosses(glosses) if glosses is not None else {}
+        known = read_glosses(glosses) if glosses is not None else {}
         return cls(Tokenizer.from_file(str(path)), budget, known)
 
     def _special(self, name: str) -> int:
@@ -120,7 +120,14 @@ class TextTokenizer:
         return ids, n_first
 
 
-def _read_glosses(path: Path) -> dict[int, list[int]]:
+def read_glosses(path: Path) -> dict[int, list[int]]:
+    """Read a bundle's glosses: the word pieces that stand in for each token of another language.
+
+    Raises
+    ------
+    BundleCorruptError
+        The file is no map of token ids.
+    """
     try:
         return {int(token): [int(piece) for piece in gloss] for token, gloss in json.loads(path.read_text()).items()}
     except (ValueError, TypeError, AttributeError) as error:

@@ -23,7 +23,7 @@ from pointsman.classifier.encoder import OnnxEncoder
 from pointsman.classifier.errors import BundleError
 from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.risk_bound import RiskBound
-from pointsman.classifier.tokens import TextTokenizer
+from pointsman.classifier.tokens import TextTokenizer, read_glosses
 
 from . import export
 from .calibrate import care_probabilities, fit_risk_bound, fit_temperature, novelty_scale, reference_of
@@ -107,9 +107,10 @@ def read_data(config: TrainConfig, evaluation: Path | None) -> Data:
 
 
 def prepare(folder: Path, config: TrainConfig) -> TextTokenizer:
-    """Extend the encoder's tokenizer by the lexicon, and put both into the output folder."""
+    """Extend a tokenizer, and the glosses it may have, by the lexicon; put both into the output folder."""
     tokens = Tokenizer.from_file(str(folder / bundles.TOKENIZER))
-    glosses = extend_tokenizer(tokens, read_lexicon(config.lexicon))
+    had = folder / bundles.GLOSSES
+    glosses = (read_glosses(had) if had.is_file() else {}) | extend_tokenizer(tokens, read_lexicon(config.lexicon))
     logger.info("lexicon of %d terms", len(glosses))
     config.output.mkdir(parents=True, exist_ok=True)
     tokens.save(str(config.output / bundles.TOKENIZER), pretty=False)

@@ -72,3 +72,16 @@ def test_manifest_says_where_the_encoder_comes_from(bundle, tiny_bundle_path):
     assert bundle.manifest.training_data["encoder_of"]["digest"] == source.digest
     assert (bundle.manifest.version, source.manifest.version) == ("tiny-2", "tiny-1")
     assert bundle.manifest.metrics["parity"] == source.manifest.metrics["parity"]
+
+
+def test_refit_without_a_lexicon_keeps_the_one_of_its_source(bundle, labelled_file, tmp_path):
+    config = TrainConfig(
+        data=(labelled_file,),
+        output=tmp_path / "again",
+        version="tiny-3",
+        calibration_share=0.3,
+        heads=HeadsConfig(inverse_regularisation=(0.1,)),
+    )
+    again = refit(bundle.path, config)[0]
+    foreign, english = Assessor.load(again.path).assess_texts([Text("修复", ()), Text("fix", ())])
+    assert foreign.category.probabilities == pytest.approx(english.category.probabilities, abs=1e-6)

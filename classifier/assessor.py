@@ -41,7 +41,7 @@ class Assessor:
         return self.bundle.manifest.risk_bound
 
     def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
-        """Assess turns in one batch.
+        """Assess turns, in order; what one gets does not depend on the others.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class Assessor:
         return self.assess_texts([build_text(turn) for turn in turns])
 
     def assess_texts(self, texts: Sequence[Text]) -> list[Assessment]:
-        """Assess model inputs in one batch, in order."""
+        """Assess model inputs, in order."""
         if not texts:
             return []
         encoded = self._encoder.encode(texts)

@@ -29,6 +29,8 @@ class FinetuneConfig:
     weight_decay: float = 0.01
     warmup_share: float = 0.06
     label_smoothing: float = 0.05
+    #: Share of the prompts that are read in other clothes (`noise.py`) in an epoch.
+    noise_share: float = 0.3
     max_gradient_norm: float = 1.0
     seed: int = 20261122
     n_threads: int = 2

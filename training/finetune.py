@@ -9,7 +9,7 @@ import math
 import platform
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from pointsman.classifier.tokens import TextTokenizer
 
 from .config import FinetuneConfig
 from .datasets import Example
+from .noise import disturb
 
 #: Parameters of mallopt(3).
 _M_TRIM_THRESHOLD: Final = -1
@@ -114,7 +115,7 @@ def finetune(
     step = 0
     for epoch in range(config.epochs):
         encoder.train()
-        batches = _batches(examples, tokenizer, config.batch_size, shuffler)
+        batches = _batches(_disturbed(examples, config, epoch), tokenizer, config.batch_size, shuffler)
         for batch in tqdm(batches, desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", mininterval=5):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 embedding = encoder(*batch.inputs)
@@ -165,6 +166,15 @@ def _inputs(tokenizer: TextTokenizer, texts: Sequence[Text]) -> tuple[torch.Tens
         for array in (tokens.input_ids, tokens.attention_mask, tokens.token_type_ids)
     )
     return ids, mask, segments
+
+
+def _disturbed(examples: Sequence[Example], config: FinetuneConfig, epoch: int) -> list[Example]:
+    """Put a share of the prompts into other clothes, others in each epoch."""
+    chance = random.Random(f"{config.seed}/{epoch}")  # noqa: S311  seeded on purpose
+    return [
+        replace(example, prompt=disturb(chance, example.prompt)) if chance.random() < config.noise_share else example
+        for example in examples
+    ]
 
 
 def _batches(examples: Sequence[Example], tokenizer: TextTokenizer, size: int, shuffler: random.Random) -> list[Batch]:

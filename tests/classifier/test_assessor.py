@@ -120,6 +120,12 @@ def test_novelty_grows_from_near_to_far():
     assert novelty(surface, reference, NoveltyScale(1, 3)) == pytest.approx([0, 0, 0.5, 1])
 
 
+def test_an_assessment_does_not_depend_on_the_texts_beside_it(tiny_assessor):
+    texts = [Text("fix the bug", ()), Text("add tests " * 60, ("user: why",)), Text("ok", ())]
+    together = tiny_assessor.assess_texts(texts)
+    assert together == [tiny_assessor.assess_texts([text])[0] for text in texts]
+
+
 def test_runtime_failure_is_reported_without_the_text(tiny_assessor, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret prompt")

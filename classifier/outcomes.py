@@ -53,7 +53,8 @@ class SeenTurn(NamedTuple):
         return cls(
             record.decision_id,
             record.created_at,
-            record.next_state_key,
+            # Without a session the key may be another person's, too.
+            record.next_state_key if record.session_id else "",
             record.model,
             assessment.category.label,
             assessment.turn.of("correct"),

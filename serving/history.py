@@ -33,7 +33,8 @@ def seen_turns(store: Store, since: str) -> list[SeenTurn]:
         sa.select(
             DECISIONS.c.decision_id,
             DECISIONS.c.created_at,
-            _text("next_state_key"),
+            # Without a session the key may be another person's, too.
+            sa.case((sa.func.coalesce(_text("session_id"), "") != "", _text("next_state_key")), else_=""),
             DECISIONS.c.model,
             DECISIONS.c.category,
             _RECORD["assessment"]["turn"]["correct"].as_float(),

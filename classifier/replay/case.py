@@ -12,6 +12,7 @@ from pointsman.classifier.assessment import Assessment, HeadResult, Kind, Turn
 from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.limits import Caller
 from pointsman.classifier.records import DecisionRecord, FeedbackRecord
+from pointsman.classifier.risk_bound import Promises
 
 
 class SeenRequests(NamedTuple):
@@ -50,7 +51,9 @@ class Case:
     pins : tuple of str
         Path patterns that it is known to mention, beside those its text shows.
     care_threshold : float or None
-        Of the bundle that assessed it.
+        Kept when it was logged; it holds again where no promises were recorded.
+    promises : tuple of (float, float)
+        Of the bundle that assessed it; each policy keeps to its own.
     seen : SeenRequests or None
         None where the log does not show the turn's further requests.
     taken, effort : str or None
@@ -73,6 +76,7 @@ class Case:
     caller: Caller = field(default_factory=Caller)
     pins: tuple[str, ...] = ()
     care_threshold: float | None = None
+    promises: Promises = ()
     seen: SeenRequests | None = None
     taken: str | None = None
     effort: str | None = None
@@ -189,6 +193,7 @@ def _case(record: DecisionRecord, labels: Mapping[Head, str]) -> Case:
         caller=Caller(record.project, record.team, record.key_id, limits.wanted),
         pins=limits.pins,
         care_threshold=limits.care_threshold,
+        promises=limits.promises,
         taken=record.model,
         effort=record.effort,
     )

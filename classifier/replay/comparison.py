@@ -129,7 +129,7 @@ def _references(log: Log, catalog: Catalog, policy: Policy, left_out: dict[str, 
     else:
         found[KEYWORDS] = by_words
     if log.labelled:
-        known = [replace(case, assessment=case.truth, care_threshold=None) for case in log.cases]
+        known = [replace(case, assessment=case.truth, care_threshold=None, promises=()) for case in log.cases]
         found[LABELS_KNOWN] = [Taken.of(decision) for decision in decide_again(known, catalog, policy)]
     logged = as_logged(log, catalog)
     if logged is not None:

@@ -160,8 +160,8 @@ def _too_few(n_turns: int, n_groups: int, effective: float, max_missed: float, c
     if n_groups < MIN_GROUPS:
         return f"{found}; turns of {MIN_GROUPS} groups are needed to tell how much groups differ"
     return (
-        f"{found} and are worth {effective:.0f} independent ones; {needed} of these are needed to promise "
-        f"{max_missed:.1%} at {confidence:.0%} confidence, and none of them missed"
+        f"{found} and are worth {effective:.0f} independent ones; {needed} of these, none of them missed, "
+        f"are needed to promise {max_missed:.1%} at {confidence:.0%} confidence"
     )
 
 

@@ -209,7 +209,7 @@ class TrainCommand:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
         config = _config(args)
         if args.bounds_of is not None:
-            bundle, report = refit_bounds(args.bounds_of, config), None
+            bundle, report = refit_bounds(args.bounds_of, config, evaluation=args.evaluate), None
         elif args.heads_of is not None:
             bundle, report = refit(args.heads_of, config, evaluation=args.evaluate)
         else:

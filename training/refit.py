@@ -87,7 +87,7 @@ def refit(source: Path, config: TrainConfig, *, evaluation: Path | None = None) 
     return bundle, report
 
 
-def refit_bounds(source: Path, config: TrainConfig) -> Bundle:
+def refit_bounds(source: Path, config: TrainConfig, *, evaluation: Path | None = None) -> Bundle:
     """Write a copy of a bundle whose risk bounds alone are fitted anew, on the calibration groups of `config`.
 
     Parameters
@@ -96,6 +96,8 @@ def refit_bounds(source: Path, config: TrainConfig) -> Bundle:
         A bundle trained on the same data with the same calibration share: rows it was trained on promise nothing.
     config : TrainConfig
         Its data, readings, calibration share and risk bound are used, its version and output.
+    evaluation : path, optional
+        Labelled turns whose groups were left out of training, and are left out here.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def refit_bounds(source: Path, config: TrainConfig) -> Bundle:
         The source is no valid bundle.
     """
     assessor = Assessor.load(source, n_threads=config.finetune.n_threads)
-    calibration = read_data(config, None).calibration
+    calibration = read_data(config, evaluation).calibration
     care = np.array([assessment.care_probability for assessment in assess_examples(assessor, calibration)])
     bounds = bounds_on(care, calibration, config)
     kept = load_bundle(source)

@@ -208,6 +208,7 @@ def _turn(
         needs=needs,
         n_images=conversation.n_images,
         n_documents=conversation.n_documents,
+        output_tokens=round(sum(item.output_tokens for item in story.followers)),
         client_model=bounded_id(body.get("model")),
         max_output_tokens=next((n for name in _MAX_TOKENS_FIELDS if _is_count(n := body.get(name))), None),
         reason=None if background else _missing(story),

@@ -228,8 +228,8 @@ def _change_answer(change: Change) -> dict[str, Any]:
 #: What every figure here rests on, whatever the log.
 ASSUMPTIONS = (
     "Prices are the catalogue's list prices.",
-    "A turn costs what the yardstick policy expects it to send and receive, or what the log shows it sent. Output is "
-    "never in a log: it is taken to grow with the requests.",
+    "A turn costs what the yardstick policy expects it to send and receive, or what the log shows. The output of a "
+    "turn's last request is in no log: it is taken to be that of the others, and without others what is expected.",
     "A session that stays on its model reads its context from the prompt cache, as long as the provider keeps it; one "
     "that switches writes it afresh.",
     "A miss costs what the yardstick says, as often as the catalogue says the model fails on such turns: an estimate, "

@@ -14,6 +14,7 @@ from .identity import hash_parts
 from .limits import Caller, Limits, wishes_in
 from .policy_file import Policy, policy_names
 from .reasons import Note
+from .risk_bound import Promises, promise_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def make_question(
     asking: Asking,
     rules: Rules,
     *,
-    care_threshold: float | None = None,
+    promises: Promises = (),
     spent: Mapping[str, float] | None = None,
     started: float | None = None,
 ) -> Question:
@@ -103,8 +104,8 @@ def make_question(
         What came with it.
     rules : Rules
         In use now.
-    care_threshold : float, optional
-        The bundle's.
+    promises : tuple of (float, float), optional
+        The bundle's, of which the policy keeps to one.
     spent : mapping of str to float, optional
         USD spent this month, per rule of the policy that has a budget.
     started : float, optional
@@ -121,9 +122,17 @@ def make_question(
     if key and (ruled or limits.models is not None or wanted or policy is not rules.policy):
         version = "" if policy is rules.policy else policy.version
         key = hash_parts(key, version, wanted, limits.models is None, *sorted(limits.models or ()), "|", *ruled)
-    if wanted or care_threshold is not None or policy.explore is not None:
+    if wanted or promises or policy.explore is not None:
         seed = (key or uuid.uuid4().hex) if policy.explore is not None else ""
-        limits = replace(limits, wanted=wanted, wanted_by=wanted_by, care_threshold=care_threshold, seed=seed)
+        kept = promise_for(promises, policy.max_missed)
+        limits = replace(
+            limits,
+            wanted=wanted,
+            wanted_by=wanted_by,
+            care_threshold=None if kept is None else kept[1],
+            promises=promises,
+            seed=seed,
+        )
     began = perf_counter() if started is None else started
     return Question(turn, key, rules.catalog, policy, limits, tuple(notes), began)
 

@@ -71,6 +71,8 @@ class Turn:
         Capabilities the body asks for, out of `CAPABILITIES`.
     n_images, n_documents : int
         Counted over the whole body.
+    output_tokens : int
+        Estimate of what models have put out since the prompt: of a turn's requests before this one.
     client_model : str or None
         The model the client asked for.
     max_output_tokens : int or None
@@ -93,6 +95,7 @@ class Turn:
     needs: frozenset[str] = frozenset()
     n_images: int = 0
     n_documents: int = 0
+    output_tokens: int = 0
     client_model: str | None = None
     max_output_tokens: int | None = None
     reason: str | None = None

@@ -37,8 +37,8 @@ class Assessor:
         return self.bundle.manifest.version
 
     @property
-    def risk_bound(self) -> RiskBound | None:
-        return self.bundle.manifest.risk_bound
+    def risk_bounds(self) -> tuple[RiskBound, ...]:
+        return self.bundle.manifest.risk_bounds
 
     def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
         """Assess turns, in order; what one gets does not depend on the others.

@@ -20,10 +20,11 @@ from typing import Any, Final
 
 from .errors import BundleCorruptError, BundleNotFoundError, BundleVersionError
 from .labels import HEADS, Head
-from .risk_bound import RiskBound
+from .risk_bound import RiskBound, read_bounds
 from .tokens import TokenBudget
 
-FORMAT: Final = 1
+#: 1: one risk bound at most, `risk_bound`. 2: one per promise, `risk_bounds`.
+FORMAT: Final = 2
 MANIFEST: Final = "manifest.json"
 MODEL: Final = "model.onnx"
 TOKENIZER: Final = "tokenizer.json"
@@ -71,8 +72,9 @@ class Manifest:
         Calibration temperature per head, > 0.
     training_data : dict
         SHA-256 per training file, and row counts under `rows`.
-    risk_bound : RiskBound or None
-        What the bundle promises of turns that need care; None in bundles that were never asked to.
+    risk_bounds : tuple of RiskBound
+        What the bundle promises of turns that need care, narrowest promise first; empty in bundles that were never
+        asked to.
     """
 
     version: str
@@ -86,7 +88,7 @@ class Manifest:
     training_data: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     heads: dict[Head, tuple[str, ...]] = field(default_factory=lambda: dict(HEADS))
-    risk_bound: RiskBound | None = None
+    risk_bounds: tuple[RiskBound, ...] = ()
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -183,7 +185,7 @@ def _parse_manifest(folder: Path, raw: bytes) -> Manifest:
 
 
 def _manifest(values: Mapping[str, Any]) -> Manifest:
-    budget, bound = values["budget"], values.get("risk_bound")
+    budget = values["budget"]
     return Manifest(
         version=str(values["version"]),
         digests={str(name): str(digest) for name, digest in values["digests"].items()},
@@ -196,7 +198,7 @@ def _manifest(values: Mapping[str, Any]) -> Manifest:
         training_data=dict(values.get("training_data", {})),
         metrics=dict(values.get("metrics", {})),
         heads={head: tuple(values["heads"][head]) for head in HEADS},
-        risk_bound=None if bound is None else RiskBound.from_json(bound),
+        risk_bounds=read_bounds(values),
         format=int(values["format"]),
     )
 

@@ -47,6 +47,9 @@ _ORDER: Final = (
 )
 
 
+_NO_BOUND: Final = "none  the bundle carries no risk bound"
+
+
 class Command(Protocol):
     """What a sub-command offers."""
 
@@ -272,7 +275,7 @@ class DoctorCommand:
         router = Router.load(args.bundle, catalog=args.catalog, policy=args.policy)
         print(f"ok    bundle {router.model_version}, verified and loaded in {time.perf_counter() - started:.2f} s")
         print(f"ok    catalogue with {len(router.catalog.models)} models, policy {router.policy.version}")
-        print(_bound_line(router))
+        print(*_bound_lines(router), sep="\n")
         decision = router.decide({"prompt": "Say hello"})
         print(f"ok    a decision in {decision.latency_ms['total']:.1f} ms: {decision.model}")
         for extra, module in (("serving", "fastapi"), ("training", "torch")):
@@ -280,14 +283,21 @@ class DoctorCommand:
         return 0
 
 
-def _bound_line(router: "Router") -> str:
-    """Say what the bundle promises, and whether the policy keeps it."""
-    bound = router.risk_bound
-    if bound is None or bound.threshold is None:
-        return f"none  {'the bundle carries no risk bound' if bound is None else bound.describe()}"
-    if not router.policy.enforce_risk_bound:
-        return f"off   policy {router.policy.name} does not enforce it: {bound.describe()}"
-    return f"ok    {bound.describe()}"
+def _bound_lines(router: "Router") -> list[str]:
+    """Say which of the bundle's promises the policy keeps to, and what else the bundle could or could not promise."""
+    policy, kept = router.policy, router.risk_bound
+    asked = f"policy {policy.name} asks for at most {policy.max_missed:.0%}"
+    if kept is None:
+        lines = [f"none  {asked}, and the bundle promises nothing" if router.risk_bounds else _NO_BOUND]
+    elif not policy.enforce_risk_bound:
+        lines = [f"off   policy {policy.name} does not enforce it: {kept.describe()}"]
+    elif kept.max_missed == policy.max_missed:
+        lines = [f"ok    {kept.describe()}"]
+    else:
+        kind = "ok" if kept.max_missed < policy.max_missed else "weak"
+        other = "stricter" if kind == "ok" else "wider, as the bundle cannot promise less"
+        lines = [f"{kind:<5} {asked}; kept is a promise that is {other}: {kept.describe()}"]
+    return [*lines, *(f"      {bound.describe()}" for bound in router.risk_bounds if bound is not kept)]
 
 
 def _installed(module: str) -> str:

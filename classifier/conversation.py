@@ -61,12 +61,13 @@ class Item(NamedTuple):
     """One message, or one role-less item of a Responses body.
 
     `holds` adds up `CALL` (calls a tool), `RESULT` (answers such a call) and `MEDIA` (an image or document outside of a
-    tool's answer).
+    tool's answer). `output_tokens` estimates what a model put out here, its thinking included as far as it is sent.
     """
 
     role: Role
     texts: list[str]
     holds: int = 0
+    output_tokens: float = 0.0
 
     @property
     def uses_tool(self) -> bool:
@@ -183,17 +184,23 @@ def _read_entry(entry: dict[str, object], size: "_Size") -> Item:
     if isinstance(kind, str) and kind.endswith("_output"):
         size.add_content(entry.get("output"))
         return Item("tool", [], RESULT)
+    began = size.written_tokens
     size.add_content(entry)
-    return Item("assistant", [], CALL) if isinstance(kind, str) and kind.endswith("_call") else Item("other", [])
+    if isinstance(kind, str) and kind.endswith("_call"):
+        return Item("assistant", [], CALL, size.written_tokens - began)
+    return Item("other", [], 0, size.written_tokens - began if kind in _REASONING else 0.0)
 
 
 def _read_message(message: dict[str, object], role: Role, size: "_Size") -> Item:
     texts: list[str] = []
+    began = size.written_tokens if role == "assistant" else 0.0
     holds = _read_content(message.get("content"), size, texts)
     if called := message.get("tool_calls") or message.get("function_call"):
         size.add_data(called)
         holds |= CALL
-    return Item("tool", [], RESULT) if role == "tool" else Item(role, texts, holds)
+    if role == "tool":
+        return Item("tool", [], RESULT)
+    return Item(role, texts, holds, size.written_tokens - began if role == "assistant" else 0.0)
 
 
 def _read_content(content: object, size: "_Size", texts: list[str]) -> int:
@@ -257,13 +264,16 @@ class _Size:
 
     @property
     def tokens(self) -> int:
-        return round(
+        return round(self.written_tokens + self.n_images * IMAGE_TOKENS + self._document_tokens)
+
+    @property
+    def written_tokens(self) -> float:
+        """Everything but images and documents, which no model writes."""
+        return (
             self._text_chars / TEXT_CHARS_PER_TOKEN
             + self._json_chars / JSON_CHARS_PER_TOKEN
             + self._extra_bytes * TOKENS_PER_EXTRA_BYTE
             + self._encrypted / ENCRYPTED_CHARS_PER_TOKEN
-            + self.n_images * IMAGE_TOKENS
-            + self._document_tokens
         )
 
     def add_text(self, text: str) -> None:

@@ -110,21 +110,33 @@ def normalised(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TurnKeys:
-    """Where the decision of a turn and the state of its session are kept."""
+    """Where the decision of a turn and the state of its session are kept.
+
+    `is_shared` says that another person's conversation may have the same key before this turn.
+    """
 
     turn: str = ""
     before: str = ""
     after: str = ""
+    is_shared: bool = False
 
     @classmethod
     def of(
-        cls, who: Identity, *, before: str, after: str, turn: tuple[object, ...], agent: str | None = None
+        cls,
+        who: Identity,
+        *,
+        before: str,
+        after: str,
+        turn: tuple[object, ...],
+        agent: str | None = None,
+        is_shared: bool = False,
     ) -> "TurnKeys":
         """Make the keys of a turn; the session's name replaces the hashes before and after where it is known."""
         agent = who.agent_id or agent
         if who.session_id is not None:
             before = after = who.session_id if agent is None else f"{who.session_id}/{agent}"
-        return cls(hash_parts("turn", before, *turn) if before else "", before, after)
+        is_shared = is_shared and who.session_id is None
+        return cls(hash_parts("turn", before, *turn) if before else "", before, after, is_shared)
 
 
 def _body_sessions(body: Mapping[str, object]) -> Iterable[object]:

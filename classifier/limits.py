@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Final, Self
 
+from .risk_bound import Promises
+
 MODEL_HEADER: Final = "x-pointsman-model"
 POLICY_HEADER: Final = "x-pointsman-policy"
 PROJECT_HEADER: Final = "x-pointsman-project"
@@ -91,7 +93,9 @@ class Limits:
     soft_from : float
         The share from which money counts for more.
     care_threshold : float or None
-        The bundle's: turns with a care probability above it take no cheap model.
+        Of the bundle's promise that the policy keeps to: turns with a care probability above it take no cheap model.
+    promises : tuple of (float, float)
+        All that the bundle could promise, so that the turn can be decided again under a policy that keeps to another.
     seed : str
         Of the draw, where the policy explores; empty where it does not.
     """
@@ -105,6 +109,7 @@ class Limits:
     spent_share: float | None = None
     soft_from: float = 0.8
     care_threshold: float | None = None
+    promises: Promises = ()
     seed: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +126,8 @@ class Limits:
                 known[name] = frozenset(known[name])
         if "pins" in known:
             known["pins"] = tuple(known["pins"])
+        if "promises" in known:
+            known["promises"] = tuple((float(share), float(threshold)) for share, threshold in known["promises"])
         return cls(**known)
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from .assessment import CandidateCost
+from .catalog import Catalog, Model
 from .reasons import Note, usd
 
 Situation = Literal["first", "new", "follow", "correct", "subagent", "pressed"]
@@ -46,6 +47,28 @@ TABLE: Final[Mapping[Situation, Moves]] = {
     "subagent": Moves(level=True),
     "pressed": Moves(level=True),
 }
+
+
+#: What a correction of a model says of one of another family and the same tier: the task was hard, yet makers differ.
+OTHER_FAMILY: Final = 0.5
+
+
+def corrections_of(model: Model, corrections: Mapping[str, float], catalog: Catalog) -> float:
+    """Return how many of a session's corrections count against a model.
+
+    All of its own, of its family's, and of models that are trusted with more: where those were corrected, the task is
+    hard. `OTHER_FAMILY` of those in its own tier, and none of those that are trusted with less. So a correction lets no
+    relative and nobody below look better than the model that was corrected.
+    """
+    rank, counted = catalog.rank(model.name), 0.0
+    for name, times in corrections.items():
+        other = catalog.model(name)
+        above = catalog.rank(name) - rank
+        if name == model.name or (other is not None and (above > 0 or (above == 0 and other.family == model.family))):
+            counted += times
+        elif other is not None and above == 0:
+            counted += OTHER_FAMILY * times
+    return counted
 
 
 def settle(

@@ -53,7 +53,8 @@ class SeenTurn(NamedTuple):
         return cls(
             record.decision_id,
             record.created_at,
-            record.next_state_key,
+            # Without a session the key may be another person's, too.
+            record.next_state_key if record.session_id else "",
             record.model,
             assessment.category.label,
             assessment.turn.of("correct"),
@@ -74,12 +75,21 @@ class Judged(NamedTuple):
 
 
 class SeenLoad(NamedTuple):
-    """What one turn sent: its requests, and by how much its context grew."""
+    """What one turn sent and got: its requests, by how much its context grew, and what models put out.
+
+    Output shows in the requests after it, so that of the last request is missing; None or 0 where none shows.
+    """
 
     category: str
     scope: str
     requests: int
     growth_tokens: float
+    output_tokens: float | None = None
+
+    @property
+    def output_per_request(self) -> float | None:
+        """Tokens put out by one request, over all but the last."""
+        return self.output_tokens / (self.requests - 1) if self.output_tokens and self.requests > 1 else None
 
 
 def tally_outcomes(
@@ -128,10 +138,10 @@ def tally_outcomes(
 def learn_loads(seen: Iterable[SeenLoad], policy: Policy) -> tuple[Load, ...]:
     """Return what turns send and receive, by category, then scope: the policy's figures moved by turns seen.
 
-    A cell backs off to its scope, and the scope to the policy, each counting as `LOAD_PRIOR_TURNS` turns. How much
-    a model puts out is not in the requests that come here: output is taken to grow with the requests.
+    A cell backs off to its scope, and the scope to the policy, each counting as `LOAD_PRIOR_TURNS` turns. Requests,
+    growth and the output of a request are learned each by itself; output grows with the requests.
     """
-    sums: dict[tuple[str | None, str], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    sums: dict[tuple[str | None, str], _Ratios] = defaultdict(_Ratios)
     prior = {
         (category, scope): load
         for category, row in zip(CATEGORIES, _prior(policy), strict=True)
@@ -141,27 +151,46 @@ def learn_loads(seen: Iterable[SeenLoad], policy: Policy) -> tuple[Load, ...]:
         cell = prior.get((turn.category, turn.scope))
         if cell is None:
             continue
-        requests = turn.requests / cell.requests
-        growth = turn.growth_tokens / cell.growth_tokens if cell.growth_tokens else 1.0
         for key in ((None, turn.scope), (turn.category, turn.scope)):
-            found = sums[key]
-            found[0], found[1], found[2] = found[0] + 1, found[1] + requests, found[2] + growth
+            sums[key].add(turn, cell)
     learned = []
     for (category, scope), load in prior.items():
-        requests, growth = _ratios(sums[category, scope], *_ratios(sums[None, scope], 1.0, 1.0))
-        learned.append(load.scaled(requests, requests, growth))
+        requests, output, growth = sums[category, scope].after(*sums[None, scope].after(1.0, 1.0, 1.0))
+        learned.append(load.scaled(requests, requests * output, growth))
     return tuple(learned)
+
+
+class _Ratios:
+    """Sums of what was seen over what was expected, of requests, output per request and growth."""
+
+    __slots__ = ("_growth", "_output", "_requests")
+
+    def __init__(self) -> None:
+        self._requests, self._output, self._growth = [0.0, 0], [0.0, 0], [0.0, 0]
+
+    def add(self, turn: SeenLoad, expected: Load) -> None:
+        output, growth = turn.output_per_request, expected.growth_tokens
+        _count(self._requests, turn.requests / expected.requests)
+        _count(self._growth, turn.growth_tokens / growth if growth else 1.0)
+        if output is not None and expected.output_tokens:
+            _count(self._output, output * expected.requests / expected.output_tokens)
+
+    def after(self, requests: float, output: float, growth: float) -> tuple[float, float, float]:
+        """Return the mean ratios, after a prior worth `LOAD_PRIOR_TURNS`."""
+        return _mean(self._requests, requests), _mean(self._output, output), _mean(self._growth, growth)
+
+
+def _count(found: list[float], ratio: float) -> None:
+    found[0] += ratio
+    found[1] += 1
+
+
+def _mean(found: list[float], prior: float) -> float:
+    return (prior * LOAD_PRIOR_TURNS + found[0]) / (LOAD_PRIOR_TURNS + found[1])
 
 
 def _prior(policy: Policy) -> list[list[Load]]:
     return [[load.scaled(*times) for load in policy.loads] for times in policy.category_loads]
-
-
-def _ratios(sums: list[float], requests: float, growth: float) -> tuple[float, float]:
-    """Return the mean ratio of seen to expected, after a prior worth `LOAD_PRIOR_TURNS`."""
-    n, seen_requests, seen_growth = sums
-    total = LOAD_PRIOR_TURNS + n
-    return (requests * LOAD_PRIOR_TURNS + seen_requests) / total, (growth * LOAD_PRIOR_TURNS + seen_growth) / total
 
 
 def _day(created_at: str) -> date:

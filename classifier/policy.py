@@ -23,7 +23,7 @@ from .eligibility import allowed_models, fitting_models, joined, wanted_models
 from .evidence import after_corrections, with_odds
 from .labels import CATEGORIES
 from .limits import UNLIMITED, Limits
-from .manners import Situation, settle
+from .manners import Situation, corrections_of, settle
 from .policy_file import Policy, policy_names
 from .reasons import Note, codes, on_bound, on_budget, on_failure, on_stakes, on_translation, sentences
 from .session import SessionState, Stage
@@ -290,7 +290,7 @@ def _costs(case: _Case, fitting: Sequence[Model]) -> list[CandidateCost]:
         if luck:
             rate = min(1.0, rate * luck[name])
         if present.corrections:
-            counted = present.corrections.get(name, 0.0)
+            counted = corrections_of(model, present.corrections, catalog)
             rate = after_corrections(rate, counted, policy.correction_trials, policy.prior_trials)
         switch = 0.0 if here is None or name == here else policy.coherence_usd + reread_cost(tier, cached)
         read = cached * tier.cache_read / 1e6

@@ -29,7 +29,7 @@ POLICIES: Final = Path(__file__).parent / "policies"
 
 _TOP: Final = (
     *("extends", "loss_usd", "scale", "models", "session", "turn", "reserve_output_tokens", "novelty_weight"),
-    *("enforce_risk_bound", "user_override", "rules", "paths", "spent_budget_weight", "explore"),
+    *("max_missed", "enforce_risk_bound", "user_override", "rules", "paths", "spent_budget_weight", "explore"),
 )
 _LOSS: Final = (*RISKS, "source")
 _MODELS: Final = ("default", "background", "escalate_to")
@@ -45,6 +45,8 @@ _SESSION: Final = (
 )
 _TURN: Final = (*SCOPES, "categories", "source")
 _SIZE: Final = ("requests", "output_tokens", "growth_tokens")
+#: Where a policy names none: the promise that every bundle before format 2 was asked for.
+DEFAULT_MAX_MISSED: Final = 0.02
 #: Fields that say what a policy is, not what it says.
 _ABOUT: Final = ("version", "path", "lines", "files", "load_table")
 
@@ -81,8 +83,11 @@ class Policy:
         Room kept for the answer. What clients ask for says nothing: Claude Code reserves 128000 for a title.
     novelty_weight : float
         How much of the distribution becomes uniform when a text is wholly unlike the training data.
+    max_missed : float
+        Of the turns that need care, the largest share that may go to a cheap model: of the bundle's promises the
+        policy keeps to the widest that is no wider.
     enforce_risk_bound : bool
-        Whether the bundle's promise on turns that need care stands above prices.
+        Whether that promise stands above prices.
     user_override : bool
         Whether a person may name a model or a policy, in a header or in the prompt.
     rules : tuple of Rule
@@ -114,6 +119,7 @@ class Policy:
     novelty_weight: float
     category_loads: tuple[tuple[float, float, float], ...] = ((1.0, 1.0, 1.0),) * len(CATEGORIES)
     learned_loads: tuple[Load, ...] = ()
+    max_missed: float = DEFAULT_MAX_MISSED
     enforce_risk_bound: bool = True
     user_override: bool = True
     rules: tuple[Rule, ...] = ()
@@ -170,6 +176,7 @@ class Policy:
             category_loads=_category_loads(turn),
             reserve_output_tokens=top.integer("reserve_output_tokens"),
             novelty_weight=top.number("novelty_weight", most=1.0),
+            max_missed=top.number("max_missed", most=1.0) if "max_missed" in top else DEFAULT_MAX_MISSED,
             enforce_risk_bound=top.flag("enforce_risk_bound") if "enforce_risk_bound" in top else True,
             user_override=top.flag("user_override") if "user_override" in top else True,
             rules=read_rules(top),

@@ -83,6 +83,7 @@ class DecisionRecord:
     needs: tuple[str, ...] = ()
     n_images: int = 0
     n_documents: int = 0
+    output_tokens: int = 0
     client_model: str | None = None
     max_output_tokens: int | None = None
     allowed: tuple[str, ...] | None = None
@@ -137,6 +138,7 @@ class DecisionRecord:
             needs=tuple(sorted(turn.needs)),
             n_images=turn.n_images,
             n_documents=turn.n_documents,
+            output_tokens=turn.output_tokens,
             client_model=_name(turn.client_model),
             max_output_tokens=turn.max_output_tokens,
             allowed=allowed,
@@ -175,6 +177,7 @@ class DecisionRecord:
             needs=frozenset(self.needs),
             n_images=self.n_images,
             n_documents=self.n_documents,
+            output_tokens=self.output_tokens,
             client_model=self.client_model,
             max_output_tokens=self.max_output_tokens,
         )

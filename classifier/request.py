@@ -21,7 +21,7 @@ from .background import background_of, schema_fields
 from .conversation import Conversation, Item, estimate_tokens, read_conversation
 from .human_text import Written, read_written
 from .identity import Identity, TurnKeys, bounded_id, hash_parts, known_headers, normalised, read_identity, storable
-from .story import Story, chain_of, context_before, cut_message, kind_of
+from .story import NO_CHAIN, Story, chain_of, context_before, cut_message, kind_of
 from .text import MAX_CONTEXT_MESSAGES
 
 _MAX_TOKENS_FIELDS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -191,6 +191,7 @@ def _turn(
 ) -> Turn:
     kind = Kind.BACKGROUND if background else kind_of(story, is_subagent=who.is_subagent)
     keys = _story_keys(story, who, background)
+    needs = _needs(body, conversation)
     return Turn(
         prompt="" if background else storable(story.prompt),
         context=() if background else context_before(story),
@@ -200,16 +201,28 @@ def _turn(
         session_id=who.session_id,
         agent_id=who.agent_id,
         key=keys.turn,
-        request_key=hash_parts(keys.turn, kind, len(story.followers)) if keys.turn else "",
-        state_key=keys.before,
+        request_key=_request_key(keys, who, kind, story, conversation, needs),
+        # Without a session the words so far may be another person's: what they led to there is not this one's past.
+        state_key="" if keys.is_shared else keys.before,
         next_state_key=keys.before if background else keys.after,
-        needs=_needs(body, conversation),
+        needs=needs,
         n_images=conversation.n_images,
         n_documents=conversation.n_documents,
+        output_tokens=round(sum(item.output_tokens for item in story.followers)),
         client_model=bounded_id(body.get("model")),
         max_output_tokens=next((n for name in _MAX_TOKENS_FIELDS if _is_count(n := body.get(name))), None),
         reason=None if background else _missing(story),
     )
+
+
+def _request_key(
+    keys: TurnKeys, who: Identity, kind: Kind, story: Story, conversation: Conversation, needs: frozenset[str]
+) -> str:
+    if not keys.turn:
+        return ""
+    # Without a session a retry is told from another person's words by all that it sends.
+    sent = () if who.session_id is not None else (conversation.context_tokens, *sorted(needs))
+    return hash_parts(keys.turn, kind, len(story.followers), *sent)
 
 
 def _missing(story: Story) -> str | None:
@@ -219,12 +232,14 @@ def _missing(story: Story) -> str | None:
 
 
 def _story_keys(story: Story, who: Identity, background: Background | None) -> TurnKeys:
-    before, after = ("", "") if who.session_id is not None else chain_of(story)
+    chain = NO_CHAIN if who.session_id is not None else chain_of(story)
     # Some gateways drop the header with the agent's name; its first prompt then tells it from its parent.
     agent = f"sub-{hash_parts(normalised(story.first_prompt))}" if who.is_subagent else None
-    words = after or normalised(story.prompt or story.summary)
+    words = chain.after or normalised(story.prompt or story.summary)
     turn = (len(story.prompts), words, background or "")
-    return TurnKeys.of(who, before=before, after=after, turn=turn, agent=agent)
+    return TurnKeys.of(
+        who, before=chain.before, after=chain.after, turn=turn, agent=agent, is_shared=not chain.is_distinct
+    )
 
 
 def _needs(body: Mapping[str, object], conversation: Conversation) -> frozenset[str]:

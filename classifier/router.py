@@ -22,7 +22,7 @@ from .limits import Caller
 from .policy import Choice, Policy, choose, choose_background, choose_default, keep
 from .reasons import codes, sentences
 from .request import parse_body, read_digest, read_request
-from .risk_bound import RiskBound
+from .risk_bound import RiskBound, bound_for, promises_of
 from .session import MemorySessions, SessionState, SessionStore
 
 DEFAULT_CATALOG: Final = "anthropic-dashscope"
@@ -134,10 +134,15 @@ class Router:
         return self._assessor.version
 
     @property
+    def risk_bounds(self) -> tuple[RiskBound, ...]:
+        """What the bundle can promise of turns that need care, narrowest first; empty where it promises nothing."""
+        # An assessor of one's own need not have any.
+        return getattr(self._assessor, "risk_bounds", ())
+
+    @property
     def risk_bound(self) -> RiskBound | None:
-        """What the bundle promises of turns that need care; None where it promises nothing."""
-        # An assessor of one's own need not have one.
-        return getattr(self._assessor, "risk_bound", None)
+        """The one of them that the policy in use keeps to; None where no promise could be made."""
+        return bound_for(self.risk_bounds, self.policy.max_missed)
 
     @property
     def catalog(self) -> Catalog:
@@ -402,10 +407,9 @@ class Router:
         return self.sessions.get(key) if key else None
 
     def _question(self, turn: Turn, asking: Asking, started: float | None = None) -> Question:
-        bound = self.risk_bound
         spent = self.spent() if self.spent is not None else None
-        threshold = None if bound is None else bound.threshold
-        return make_question(turn, asking, self._rules, care_threshold=threshold, spent=spent, started=started)
+        promises = promises_of(self.risk_bounds)
+        return make_question(turn, asking, self._rules, promises=promises, spent=spent, started=started)
 
     def _decision(self, question: Question, choice: Choice, assessment: Assessment | None = None) -> Decision:
         turn = question.turn

@@ -5,7 +5,7 @@ result, a notification or a reminder.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .assessment import Kind, Message
 from .conversation import Item
@@ -14,6 +14,8 @@ from .identity import hash_parts, normalised, storable
 from .text import MAX_CONTEXT_MESSAGES, MAX_MESSAGE_CHARS
 
 _WORDLESS: Final = Written("")
+#: Many people begin with the same words and get "Hello! How can I help you?"; nobody shares a paragraph.
+_DISTINCT_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,20 +133,35 @@ def cut_message(role: str, text: str) -> Message:
     return Message(role, storable(text[:MAX_MESSAGE_CHARS]))
 
 
-def chain_of(story: Story) -> tuple[str, str]:
-    """Hash the conversation up to the prompt before the present one, and up to the present one.
+class Chain(NamedTuple):
+    """Hashes of a conversation up to the prompt before the present one, and up to the present one.
 
-    For clients that do not name their session: the second hash of a turn is the first one of the next. Tool results,
-    reminders and the system prompt are left out, since clients rewrite them as a session goes on.
+    `is_distinct` says whether `before` holds so much of what the assistant said that no other conversation gives it.
+    """
+
+    before: str
+    after: str
+    is_distinct: bool
+
+
+NO_CHAIN: Final = Chain("", "", is_distinct=False)
+
+
+def chain_of(story: Story) -> Chain:
+    """Hash a conversation whose client does not name its session: `after` of a turn is `before` of the next.
+
+    Tool results, reminders and the system prompt are left out, since clients rewrite them as a session goes on.
     """
     if not story.prompts and not story.summary:
-        return "", ""
+        return NO_CHAIN
     before = state = hash_parts("anonymous", normalised(story.summary))
+    n_before = n_said = len(story.summary)
     answers: list[str] = []
     for i, item in enumerate(story.items[: story.position + 1]):
         if item.role == "assistant":
             answers.extend(map(normalised, item.texts))
         elif i in story.written and (story.written[i].text or i == story.position):
             before, state = state, hash_parts(state, *filter(None, answers), normalised(story.written[i].text))
+            n_before, n_said = n_said, n_said + sum(map(len, answers))
             answers = []
-    return f"anon:{before}", f"anon:{state}"
+    return Chain(f"anon:{before}", f"anon:{state}", n_before >= _DISTINCT_CHARS)

@@ -33,7 +33,8 @@ def seen_turns(store: Store, since: str) -> list[SeenTurn]:
         sa.select(
             DECISIONS.c.decision_id,
             DECISIONS.c.created_at,
-            _text("next_state_key"),
+            # Without a session the key may be another person's, too.
+            sa.case((sa.func.coalesce(_text("session_id"), "") != "", _text("next_state_key")), else_=""),
             DECISIONS.c.model,
             DECISIONS.c.category,
             _RECORD["assessment"]["turn"]["correct"].as_float(),
@@ -57,16 +58,20 @@ def judgements(store: Store, since: str) -> list[Judged]:
 
 
 def seen_loads(store: Store, since: str) -> list[SeenLoad]:
-    """Return what whole turns sent since a time: their requests, and how far their context grew."""
+    """Return what whole turns sent since a time: their requests, how far their context grew, and what they put out."""
     tokens = _RECORD["context_tokens"].as_integer()
+    # A gateway that asks once a turn tells nothing of the requests after it: sessions without a tool loop are left out.
+    looping = sa.select(_text("next_state_key")).where(DECISIONS.c.kind == "tool_loop", DECISIONS.c.created_at >= since)
     query = (
         sa.select(
             sa.func.min(DECISIONS.c.category),
             sa.func.min(DECISIONS.c.scope),
             sa.func.count(),
             sa.func.max(tokens) - sa.func.min(tokens),
+            sa.func.max(_RECORD["output_tokens"].as_integer()),
         )
         .where(DECISIONS.c.category.is_not(None), DECISIONS.c.created_at >= since, _text("turn_key") != "")
+        .where(_text("next_state_key").in_(looping))
         .group_by(_text("turn_key"))
         # A turn whose beginning lies before `since` would look short.
         .having(sa.func.max(sa.case((_BEGINS, 1), else_=0)) == 1)

@@ -109,6 +109,7 @@ class LiveModel:
             "policy_version": router.policy.version,
             "catalog_version": router.catalog.version,
             "risk_bound": None if router.risk_bound is None else asdict(router.risk_bound),
+            "risk_bounds": [asdict(bound) for bound in router.risk_bounds],
         }
 
     def stop(self) -> None:

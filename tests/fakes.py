@@ -48,7 +48,7 @@ class FakeAssessor:
     """Gives what `answers` says for a prompt, or `default`; counts its calls; fails with `error` when set."""
 
     version = "fake-1"
-    risk_bound = None
+    risk_bounds = ()
 
     def __init__(self, answers=None, default=None, error=None):
         self.answers = answers or {}

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import EncoderConfig, FinetuneConfig, TrainConfig
+from .config import EncoderConfig, FinetuneConfig, RiskBoundConfig, TrainConfig
 
 if TYPE_CHECKING:
     from .report import ReportConfig
@@ -172,18 +172,34 @@ class TrainCommand:
             "--track", default="mlruns", metavar="FOLDER|URL", help="where the MLflow run is kept (default: mlruns)"
         )
         parser.add_argument("--no-track", action="store_const", const=None, dest="track", help="keep no run")
-        parser.add_argument(
+        kept = parser.add_mutually_exclusive_group()
+        kept.add_argument(
+            "--bounds-of",
+            type=Path,
+            metavar="BUNDLE",
+            help="keep all of this bundle and fit new risk bounds only",
+        )
+        kept.add_argument(
             "--heads-of",
             type=Path,
             metavar="BUNDLE",
             help="keep the encoder of this bundle and fit new heads only",
+        )
+        parser.add_argument(
+            "--bound-on",
+            type=Path,
+            nargs="+",
+            default=[],
+            metavar="FILE.jsonl",
+            help="fit the risk bounds on held-out groups of these files only, which are most like your traffic "
+            "(default: of all --data)",
         )
         parser.add_argument("--epochs", type=int, help="passes over the data")
         parser.add_argument("--threads", type=int, help="CPU threads")
 
     def run(self, args: argparse.Namespace) -> int:
         try:
-            from .refit import refit
+            from .refit import refit, refit_bounds
             from .train import train
         except ModuleNotFoundError as error:
             print(_missing("training", error), file=sys.stderr)
@@ -192,7 +208,9 @@ class TrainCommand:
 
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
         config = _config(args)
-        if args.heads_of is not None:
+        if args.bounds_of is not None:
+            bundle, report = refit_bounds(args.bounds_of, config, evaluation=args.evaluate), None
+        elif args.heads_of is not None:
             bundle, report = refit(args.heads_of, config, evaluation=args.evaluate)
         else:
             bundle, report = train(config, evaluation=args.evaluate)
@@ -220,4 +238,5 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         lexicon=tuple(args.lexicon),
         finetune=finetune,
         encoder=encoder,
+        risk_bound=RiskBoundConfig(data=tuple(args.bound_on)),
     )

@@ -7,6 +7,7 @@ from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.policy_file import Policy
 from pointsman.classifier.replay.case import Log
 from pointsman.classifier.replay.workload import LabelledTurn, Workload, labelled_cases
+from pointsman.classifier.risk_bound import promises_of
 
 _DEFAULTS = Workload()
 
@@ -62,10 +63,8 @@ class LabelledTurns:
             )
             for example, assessment in zip(examples, assessments, strict=True)
         ]
-        bound = assessor.risk_bound
         workload = Workload(start_tokens=args.start_tokens, pause_s=args.pause)
-        threshold = None if bound is None else bound.threshold
-        cases = labelled_cases(turns, policy, workload, care_threshold=threshold)
+        cases = labelled_cases(turns, policy, workload, promises=promises_of(assessor.risk_bounds))
         n_sessions = len({case.turn.session_id for case in cases})
         files = ", ".join(path.name for path in args.data)
         about = f"{len(cases)} labelled turns in {n_sessions} sessions of {files}, assessed by {assessor.version}"

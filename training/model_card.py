@@ -1,7 +1,37 @@
 """The card that travels inside the bundle: what the model is, what it was measured on, what it cannot do."""
 
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from pointsman.classifier.risk_bound import RiskBound
+
 from .config import TrainConfig
 from .evaluate import Report, render
+
+#: Name of the card's row on risk bounds.
+BOUNDS: Final = "risk bounds"
+
+
+def bounds_fact(bounds: Iterable[RiskBound]) -> str:
+    """Say in one cell what the bundle promises: per share, the care probability up to which cheap models may answer."""
+    said = [
+        f"{bound.max_missed:.0%} "
+        + (
+            "cannot be promised"
+            if bound.threshold is None
+            else f"up to {bound.threshold:.3f} ({bound.cheap_share:.0%})"
+        )
+        for bound in bounds
+    ]
+    return f"missed share, care probability, share of turns left to cheap models: {'; '.join(said)}" if said else "none"
+
+
+def with_bounds(card: str, bounds: Iterable[RiskBound]) -> str:
+    """Return a card with its row on risk bounds replaced, or added before the licence."""
+    row = f"| {BOUNDS} | {bounds_fact(bounds)} |\n"
+    without = re.sub(rf"^\| {BOUNDS} \|.*\n", "", card, flags=re.MULTILINE)
+    return without.replace("| licence |", f"{row}| licence |", 1)
 
 
 def model_card(config: TrainConfig, report: Report | None, facts: dict[str, str]) -> str:

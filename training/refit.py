@@ -1,6 +1,6 @@
-"""New heads on a bundle's own graph: labels, lexicon or promise changed, the encoder stays.
+"""New heads on a bundle's own graph, or new risk bounds alone: labels, lexicon or promises changed, the encoder stays.
 
-What the heads read is computed anew with the graph that will run; heads, temperatures, risk bound and novelty are
+What the heads read is computed anew with the graph that will run; heads, temperatures, risk bounds and novelty are
 fitted on it as in a full training run. The graph's encoder is copied byte for byte, so its parity stands as proved.
 """
 
@@ -21,9 +21,10 @@ from pointsman.classifier.labels import HEADS
 
 from . import export
 from .config import TrainConfig
-from .evaluate import Report, evaluate
+from .evaluate import Report, assess_examples, evaluate
+from .model_card import with_bounds
 from .registry import tracked
-from .train import data_digests, embed, finish, fit_on_embeddings, prepare, read_data
+from .train import bounds_on, data_digests, embed, finish, fit_on_embeddings, prepare, read_data
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ def refit(source: Path, config: TrainConfig, *, evaluation: Path | None = None) 
             version=config.version,
             digests={name: bundles.sha256_of(config.output / name) for name in bundles.FILES},
             temperatures=fitted.temperatures,
-            risk_bound=fitted.risk_bound,
+            risk_bounds=fitted.risk_bounds,
+            format=bundles.FORMAT,
             novelty=fitted.novelty,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             training_data=data_digests(data, config)
@@ -83,3 +85,42 @@ def refit(source: Path, config: TrainConfig, *, evaluation: Path | None = None) 
         bundle = finish(bundle, report, config, minutes=(time.monotonic() - started) / 60)
         run.finish(bundle, report)
     return bundle, report
+
+
+def refit_bounds(source: Path, config: TrainConfig, *, evaluation: Path | None = None) -> Bundle:
+    """Write a copy of a bundle whose risk bounds alone are fitted anew, on the calibration groups of `config`.
+
+    Parameters
+    ----------
+    source : path
+        A bundle trained on the same data with the same calibration share: rows it was trained on promise nothing.
+    config : TrainConfig
+        Its data, readings, calibration share and risk bound are used, its version and output.
+    evaluation : path, optional
+        Labelled turns whose groups were left out of training, and are left out here.
+
+    Raises
+    ------
+    InputError
+        The data cannot be read, or no calibration row is there to fit on.
+    BundleError
+        The source is no valid bundle.
+    """
+    assessor = Assessor.load(source, n_threads=config.finetune.n_threads)
+    calibration = read_data(config, evaluation).calibration
+    care = np.array([assessment.care_probability for assessment in assess_examples(assessor, calibration)])
+    bounds = bounds_on(care, calibration, config)
+    kept = load_bundle(source)
+    shutil.copytree(source, config.output, dirs_exist_ok=True)
+    card = config.output / bundles.CARD
+    card.write_text(with_bounds(card.read_text(encoding="utf-8"), bounds), encoding="utf-8")
+    manifest = replace(
+        kept.manifest,
+        version=config.version,
+        digests=kept.manifest.digests | {bundles.CARD: bundles.sha256_of(card)},
+        risk_bounds=bounds,
+        format=bundles.FORMAT,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    bundles.write_manifest(config.output, manifest)
+    return load_bundle(config.output)

@@ -20,13 +20,13 @@ from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import Bundle, Encoder, Manifest
 from pointsman.classifier.calibration import apply_temperature
 from pointsman.classifier.encoder import OnnxEncoder
-from pointsman.classifier.errors import BundleError
+from pointsman.classifier.errors import BundleError, InputError
 from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.risk_bound import RiskBound
 from pointsman.classifier.tokens import TextTokenizer, read_glosses
 
 from . import export
-from .calibrate import care_probabilities, fit_risk_bound, fit_temperature, novelty_scale, reference_of
+from .calibrate import care_probabilities, fit_risk_bounds, fit_temperature, novelty_scale, reference_of
 from .config import TrainConfig
 from .datasets import Example, digest_of, read_examples, read_readings, split_by_group
 from .encoder_source import WEIGHTS, encoder_folder
@@ -35,7 +35,7 @@ from .finetune import EmbeddingEncoder, finetune
 from .heads import LinearHead, fit_heads, label_ids
 from .lexicon import extend_tokenizer, read_lexicon
 from .metrics import macro_f1
-from .model_card import model_card
+from .model_card import BOUNDS, bounds_fact, model_card
 from .registry import Run, tracked
 from .smoothing import smooth
 
@@ -135,28 +135,51 @@ class Fitted:
 
     heads: dict[Head, LinearHead]
     temperatures: dict[Head, float]
-    risk_bound: RiskBound
+    risk_bounds: tuple[RiskBound, ...]
     reference: npt.NDArray[np.float32]
     novelty: bundles.NoveltyScale
 
 
 def fit_on_embeddings(of_train: Embedded, of_calibration: Embedded, data: Data, config: TrainConfig) -> Fitted:
-    """Fit heads, temperatures, the risk bound and the novelty reference on what the graph gives."""
+    """Fit heads, temperatures, the risk bounds and the novelty reference on what the graph gives."""
     rows, held_out = export.head_input(of_train.embedding), export.head_input(of_calibration.embedding)
     heads = fit_heads(rows, data.train, config.heads, validation=(held_out, data.calibration))
     logits = {head: heads[head].logits(held_out) for head in HEADS}
     temperatures = {head: fit_temperature(logits[head], label_ids(data.calibration, head)) for head in HEADS}
     logger.info("temperatures %s", temperatures)
     probabilities = {head: apply_temperature(logits[head], temperatures[head]) for head in HEADS}
-    risk_bound = fit_risk_bound(
-        care_probabilities(probabilities),
-        np.array([example.needs_care for example in data.calibration]),
-        config.risk_bound,
-    )
-    logger.info("%s", risk_bound.describe())
+    risk_bounds = bounds_on(care_probabilities(probabilities), data.calibration, config)
     reference = reference_of(of_train.surface, config.novelty)
     scale = novelty_scale(of_calibration.surface, reference)
-    return Fitted(heads, temperatures, risk_bound, reference, scale)
+    return Fitted(heads, temperatures, risk_bounds, reference, scale)
+
+
+def bounds_on(
+    care: npt.NDArray[np.float64], calibration: Sequence[Example], config: TrainConfig
+) -> tuple[RiskBound, ...]:
+    """Fit the risk bounds on calibration rows and their care probabilities, of the files named for it where some are.
+
+    Raises
+    ------
+    InputError
+        None of the calibration rows stands in these files.
+    """
+    ids = {example.id for example in read_examples(config.risk_bound.data, read_readings(config.readings))}
+    kept = np.array([not ids or example.id in ids for example in calibration])
+    if not kept.any():
+        names = ", ".join(path.name for path in config.risk_bound.data)
+        msg = f"{names}: found no calibration row in them; expected files of --data. Name these with --bound-on."
+        raise InputError(msg)
+    rows = [example for example, is_kept in zip(calibration, kept, strict=True) if is_kept]
+    bounds = fit_risk_bounds(
+        care[kept],
+        np.array([example.needs_care for example in rows]),
+        [example.group for example in rows],
+        config.risk_bound,
+    )
+    for bound in bounds:
+        logger.info("%s", bound.describe())
+    return bounds
 
 
 def write_bundle(
@@ -188,7 +211,7 @@ def write_bundle(
         budget=config.budget,
         encoder=Encoder(config.encoder.name, config.encoder.licence, bundles.sha256_of(folder / WEIGHTS)),
         novelty=fitted.novelty,
-        risk_bound=fitted.risk_bound,
+        risk_bounds=fitted.risk_bounds,
         opset=export.OPSET,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_data=data_digests(data, config),
@@ -274,6 +297,7 @@ def finish(bundle: Bundle, report: Report | None, config: TrainConfig, *, minute
         "rows": f"{rows['train']} to train, {rows['calibration']} to calibrate, split by group",
         "made": f"{manifest.created_at} in {minutes:.0f} minutes on {config.finetune.n_threads} CPU threads",
         "temperatures": ", ".join(f"{head} {value:.2f}" for head, value in manifest.temperatures.items()),
+        BOUNDS: bounds_fact(manifest.risk_bounds),
         "licence": "Apache-2.0",
     }
     (bundle.path / bundles.CARD).write_text(model_card(config, report, facts), encoding="utf-8")

@@ -12,6 +12,7 @@ from pointsman.classifier.assessment import Assessment, Decision, Kind, Turn
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.errors import PolicyError
 from pointsman.classifier.policy_file import Policy
+from pointsman.classifier.risk_bound import promise_for
 from pointsman.classifier.router import Router
 from pointsman.classifier.session import MemorySessions
 
@@ -103,7 +104,10 @@ class _Replayer(Router):
             return question
         # What the text of the turn showed then is recorded; the text itself seldom is.
         known = tuple(dict.fromkeys((*question.limits.pins, *case.pins)))
-        return replace(question, limits=replace(question.limits, pins=known, care_threshold=case.care_threshold))
+        kept = promise_for(case.promises, question.policy.max_missed)
+        threshold = case.care_threshold if kept is None else kept[1]
+        limits = replace(question.limits, pins=known, care_threshold=threshold, promises=case.promises)
+        return replace(question, limits=limits)
 
     def _time(self) -> float:
         return self._now

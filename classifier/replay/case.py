@@ -12,13 +12,18 @@ from pointsman.classifier.assessment import Assessment, HeadResult, Kind, Turn
 from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.limits import Caller
 from pointsman.classifier.records import DecisionRecord, FeedbackRecord
+from pointsman.classifier.risk_bound import Promises
 
 
 class SeenRequests(NamedTuple):
-    """What a log shows of one whole turn: its requests, and by how much its context grew."""
+    """What a log shows of one whole turn: its requests, by how much its context grew, and what it put out.
+
+    The output of the last request is in no log: it is taken to be that of the others. None where there are no others.
+    """
 
     requests: int
     growth_tokens: int
+    output_tokens: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +55,9 @@ class Case:
     pins : tuple of str
         Path patterns that it is known to mention, beside those its text shows.
     care_threshold : float or None
-        Of the bundle that assessed it.
+        Kept when it was logged; it holds again where no promises were recorded.
+    promises : tuple of (float, float)
+        Of the bundle that assessed it; each policy keeps to its own.
     seen : SeenRequests or None
         None where the log does not show the turn's further requests.
     taken, effort : str or None
@@ -73,6 +80,7 @@ class Case:
     caller: Caller = field(default_factory=Caller)
     pins: tuple[str, ...] = ()
     care_threshold: float | None = None
+    promises: Promises = ()
     seen: SeenRequests | None = None
     taken: str | None = None
     effort: str | None = None
@@ -189,6 +197,7 @@ def _case(record: DecisionRecord, labels: Mapping[Head, str]) -> Case:
         caller=Caller(record.project, record.team, record.key_id, limits.wanted),
         pins=limits.pins,
         care_threshold=limits.care_threshold,
+        promises=limits.promises,
         taken=record.model,
         effort=record.effort,
     )
@@ -198,8 +207,18 @@ def _seen(records: Sequence[DecisionRecord]) -> dict[str, SeenRequests]:
     """Return what each turn sent, in sessions whose tool loops are in the log."""
     looping = {record.next_state_key for record in records if record.kind is Kind.TOOL_LOOP}
     tokens: dict[str, list[int]] = defaultdict(list)
+    output: dict[str, int] = defaultdict(int)
     for record in records:
         # A gateway that asks once a turn tells nothing of the requests after it.
         if record.turn_key and record.next_state_key in looping and record.kind is not Kind.BACKGROUND:
             tokens[record.turn_key].append(record.context_tokens)
-    return {key: SeenRequests(len(sizes), max(sizes) - min(sizes)) for key, sizes in tokens.items()}
+            output[record.turn_key] = max(output[record.turn_key], record.output_tokens)
+    return {
+        key: SeenRequests(len(sizes), max(sizes) - min(sizes), _whole(output[key], len(sizes)))
+        for key, sizes in tokens.items()
+    }
+
+
+def _whole(output_tokens: int, n_requests: int) -> float | None:
+    """Add the output of the last request, which shows in no other."""
+    return output_tokens * n_requests / (n_requests - 1) if output_tokens and n_requests > 1 else None

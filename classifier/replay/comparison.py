@@ -129,7 +129,7 @@ def _references(log: Log, catalog: Catalog, policy: Policy, left_out: dict[str, 
     else:
         found[KEYWORDS] = by_words
     if log.labelled:
-        known = [replace(case, assessment=case.truth, care_threshold=None) for case in log.cases]
+        known = [replace(case, assessment=case.truth, care_threshold=None, promises=()) for case in log.cases]
         found[LABELS_KNOWN] = [Taken.of(decision) for decision in decide_again(known, catalog, policy)]
     logged = as_logged(log, catalog)
     if logged is not None:
@@ -228,8 +228,8 @@ def _change_answer(change: Change) -> dict[str, Any]:
 #: What every figure here rests on, whatever the log.
 ASSUMPTIONS = (
     "Prices are the catalogue's list prices.",
-    "A turn costs what the yardstick policy expects it to send and receive, or what the log shows it sent. Output is "
-    "never in a log: it is taken to grow with the requests.",
+    "A turn costs what the yardstick policy expects it to send and receive, or what the log shows. The output of a "
+    "turn's last request is in no log: it is taken to be that of the others, and without others what is expected.",
     "A session that stays on its model reads its context from the prompt cache, as long as the provider keeps it; one "
     "that switches writes it afresh.",
     "A miss costs what the yardstick says, as often as the catalogue says the model fails on such turns: an estimate, "

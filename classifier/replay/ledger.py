@@ -220,11 +220,14 @@ def expected_load(assessment: Assessment, policy: Policy) -> Load:
 
 
 def _load(case: Case, expected: Load) -> Load:
-    """Take the requests and the growth that were seen; output, which nobody sees, grows with the requests."""
-    if case.seen is None:
+    """Take the requests, the growth and the output that were seen; without output, it grows with the requests."""
+    seen = case.seen
+    if seen is None:
         return expected
-    output = expected.output_tokens * case.seen.requests / expected.requests
-    return Load.of(case.seen.requests, output, case.seen.growth_tokens)
+    output = seen.output_tokens
+    if output is None:
+        output = expected.output_tokens * seen.requests / expected.requests
+    return Load.of(seen.requests, output, seen.growth_tokens)
 
 
 def sum_up(entries: Sequence[Entry]) -> Totals:

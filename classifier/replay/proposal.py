@@ -15,7 +15,7 @@ from pointsman.classifier.policy_file import POLICIES, Policy
 from .comparison import assumptions_of, totals_answer
 from .ledger import Totals
 from .reference import ALL_CHEAP, ALL_PREMIUM
-from .tune import Losses, Point, Tuning
+from .tune import Point, Tuning
 
 _UNCHECKED = "The choice could not be checked on other turns: on one half of the groups no setting meets the target."
 _NOT_WORTH_IT = "Not worth it: the careful model for everything meets the target too, and spends no more on tokens."
@@ -47,6 +47,7 @@ def policy_text(tuning: Tuning, path: Path, *, command: str, day: str) -> str:
         f"extends: {_base(tuning.policy, path)}",
         f'loss_usd: {{{losses}, source: "pointsman tune, {day}"}}',
         "scale: 1",
+        *([f"max_missed: {chosen.max_missed:g}"] if chosen.max_missed != tuning.policy.max_missed else []),
     ]
     return "\n".join(lines) + "\n"
 
@@ -67,13 +68,14 @@ def _is_preset(policy: Policy) -> bool:
 def policy_diff(tuning: Tuning, path: Path) -> str:
     """Return how what the two policies say differs, scales worked in; empty where nothing does."""
     chosen = tuning.chosen or tuning.present
-    before, after = _said(tuning.policy.loss_usd), _said(chosen.loss_usd)
+    before, after = _said(tuning.present), _said(chosen)
     name = tuning.policy.name if _is_preset(tuning.policy) else tuning.policy.path
     return "".join(difflib.unified_diff(before, after, name, str(path)))
 
 
-def _said(losses: Losses) -> list[str]:
-    return ["loss_usd:\n", *(f"  {risk}: {loss:g}\n" for risk, loss in zip(RISKS, losses, strict=True))]
+def _said(point: Point) -> list[str]:
+    losses = [f"  {risk}: {loss:g}\n" for risk, loss in zip(RISKS, point.loss_usd, strict=True)]
+    return ["loss_usd:\n", *losses, f"max_missed: {point.max_missed:g}\n"]
 
 
 def tuning_text(tuning: Tuning) -> str:
@@ -102,23 +104,24 @@ def tuning_text(tuning: Tuning) -> str:
 
 
 def _table(tuning: Tuning) -> list[str]:
-    head = f"{'low':>8}{'medium':>9}{'high':>9}{'premium':>10}{'tokens USD':>12}{'saved':>9}"
+    head = f"{'promise':>8}{'low':>8}{'medium':>9}{'high':>9}{'premium':>10}{'tokens USD':>12}{'saved':>9}"
     lines = [f"{'':<14}{head}{'care sent cheap':>20}{'high risk sent cheap':>24}"]
-    rows: list[tuple[str, Losses, Totals]] = [(ALL_PREMIUM, (), tuning.premium)]
-    shown = {point.loss_usd: point for point in (*_thinned(tuning.frontier), tuning.present)}
+    rows: list[tuple[str, Point | None, Totals]] = [(ALL_PREMIUM, None, tuning.premium)]
+    shown = {point.setting: point for point in (*_thinned(tuning.frontier), tuning.present)}
     if tuning.chosen is not None:
-        shown[tuning.chosen.loss_usd] = tuning.chosen
+        shown[tuning.chosen.setting] = tuning.chosen
     for point in sorted(shown.values(), key=lambda found: -found.totals.spend_usd):
         name = "chosen" if point is tuning.chosen else "present" if point is tuning.present else ""
-        rows.append((name, point.loss_usd, point.totals))
-    rows.append((ALL_CHEAP, (), tuning.cheap))
+        rows.append((name, point, point.totals))
+    rows.append((ALL_CHEAP, None, tuning.cheap))
     return [*lines, *(_row(tuning, *row) for row in rows)]
 
 
-def _row(tuning: Tuning, name: str, losses: Losses, totals: Totals) -> str:
-    low, medium, high = (f"{loss:g}" for loss in losses) if losses else ("", "", "")
+def _row(tuning: Tuning, name: str, point: Point | None, totals: Totals) -> str:
+    promise = "" if point is None else f"{point.max_missed:.0%}" if tuning.policy.enforce_risk_bound else "off"
+    low, medium, high = ("", "", "") if point is None else (f"{loss:g}" for loss in point.loss_usd)
     return (
-        f"{name:<14}{low:>8}{medium:>9}{high:>9}{totals.premium_share:>10.1%}{totals.spend_usd:>12.2f}"
+        f"{name:<14}{promise:>8}{low:>8}{medium:>9}{high:>9}{totals.premium_share:>10.1%}{totals.spend_usd:>12.2f}"
         f"{saved_share(totals, tuning.premium):>9.1%}"
         f"{_missed(tuning, totals.care_missed, totals.needs_care):>20}"
         f"{_missed(tuning, totals.high_missed, totals.high_risk):>24}"
@@ -143,7 +146,8 @@ def _missed(tuning: Tuning, missed: float, among: float) -> str:
 
 
 def _setting(point: Point) -> str:
-    return "losses " + " / ".join(f"{loss:g}" for loss in point.loss_usd) + " USD"
+    losses = " / ".join(f"{loss:g}" for loss in point.loss_usd)
+    return f"losses {losses} USD, at most {point.max_missed:.0%} missed asked of the bundle"
 
 
 def _found(tuning: Tuning, totals: Totals) -> str:
@@ -193,4 +197,4 @@ def tuning_answer(tuning: Tuning) -> dict[str, Any]:
 def _point_answer(tuning: Tuning, point: Point) -> dict[str, Any]:
     losses = dict(zip(RISKS, point.loss_usd, strict=True))
     saved = saved_share(point.totals, tuning.premium)
-    return {"loss_usd": losses, "saved_share": saved, **totals_answer(point.totals)}
+    return {"loss_usd": losses, "max_missed": point.max_missed, "saved_share": saved, **totals_answer(point.totals)}

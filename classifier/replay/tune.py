@@ -1,4 +1,4 @@
-"""Searches what a miss should cost for a target: a share of turns that may be missed, or a budget.
+"""Searches what a miss should cost, and which promise of the bundle to keep, for a share missed or for a budget.
 
 Every setting tried is a whole replay, sessions included, so what is found is what the policy would have done. What was
 chosen on some turns looks better on them than on others: the same choice is made again on one half of the groups and
@@ -15,7 +15,8 @@ from typing import Final
 
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.errors import InputError
-from pointsman.classifier.policy_file import Policy
+from pointsman.classifier.policy_file import DEFAULT_MAX_MISSED, Policy
+from pointsman.classifier.risk_bound import promise_for
 
 from .again import decide_again
 from .case import Log
@@ -89,6 +90,12 @@ class Point:
     loss_usd: Losses
     totals: Totals
     halves: tuple[Totals, Totals]
+    max_missed: float = DEFAULT_MAX_MISSED
+
+    @property
+    def setting(self) -> tuple[Losses, float]:
+        """What was tried: losses, and the promise asked of the bundle."""
+        return self.loss_usd, self.max_missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,8 @@ def tune(log: Log, catalog: Catalog, policy: Policy, target: Target) -> Tuning:
     catalog : Catalog
         Prices, windows and failure rates.
     policy : Policy
-        The present one: the search is around its losses, all else of it stays, and its loads price every setting.
+        The present one: the search is around its losses, with its promise and, in coarser steps, with the others that
+        the bundle can make. All else of it stays, and its loads price every setting.
     target : Target
         What to meet; of the settings that meet it, a share missed takes the cheapest, a budget the one that misses
         least.
@@ -152,12 +160,14 @@ def tune(log: Log, catalog: Catalog, policy: Policy, target: Target) -> Tuning:
     policy.check(catalog)
     ledger = Ledger(log.cases, catalog, policy)
 
-    def point(losses: Losses) -> Point:
-        decisions = decide_again(log.cases, catalog, replace(policy, loss_usd=losses))
-        return point_of(losses, ledger.entries(map(Taken.of, decisions)))
+    def point(losses: Losses, max_missed: float) -> Point:
+        decisions = decide_again(log.cases, catalog, replace(policy, loss_usd=losses, max_missed=max_missed))
+        return point_of(losses, ledger.entries(map(Taken.of, decisions)), max_missed)
 
-    present = point(policy.loss_usd)
-    points = (present, *(point(losses) for losses in settings_around(policy.loss_usd) if losses != policy.loss_usd))
+    present = point(policy.loss_usd, policy.max_missed)
+    tried = [(losses, policy.max_missed) for losses in settings_around(policy.loss_usd)]
+    tried += [(losses, other) for other in other_promises(log, policy) for losses in scaled(policy.loss_usd)]
+    points = (present, *(point(*setting) for setting in tried if setting != present.setting))
     chosen = choose_point(points, target, lambda found: found.totals)
     return Tuning(
         log=log,
@@ -185,15 +195,29 @@ def settings_around(losses: Losses) -> tuple[Losses, ...]:
     return tuple(dict.fromkeys(found for found in tried if found[0] <= found[1] <= found[2]))
 
 
+def scaled(losses: Losses) -> tuple[Losses, ...]:
+    """Return losses scaled as a whole, three orders of magnitude in seven steps."""
+    return tuple(tuple(_rounded(loss * scale) for loss in losses) for scale in SCALES[::2])
+
+
+def other_promises(log: Log, policy: Policy) -> tuple[float, ...]:
+    """Return the shares missed that the bundle behind a log could promise, and the policy does not keep."""
+    if not policy.enforce_risk_bound:
+        return ()
+    kept = {promise_for(case.promises, policy.max_missed) for case in log.turns}
+    every = {promise for case in log.turns for promise in case.promises}
+    return tuple(sorted(share for share, _ in every - kept))
+
+
 def _rounded(amount: float) -> float:
     """Round to two digits that matter: a loss is a guess, and a file should not look like more."""
     return float(f"{amount:.2g}")
 
 
-def point_of(losses: Losses, entries: Sequence[Entry]) -> Point:
+def point_of(losses: Losses, entries: Sequence[Entry], max_missed: float = DEFAULT_MAX_MISSED) -> Point:
     """Sum entries, all of them and by halves."""
     halves = tuple(sum_up([entry for entry in entries if _half(entry.case.group) == half]) for half in (0, 1))
-    return Point(losses, sum_up(entries), (halves[0], halves[1]))
+    return Point(losses, sum_up(entries), (halves[0], halves[1]), max_missed)
 
 
 def _half(group: str) -> int:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pointsman.classifier.assessment import Assessment, Message, Turn
 from pointsman.classifier.labels import Head
 from pointsman.classifier.policy_file import Policy
+from pointsman.classifier.risk_bound import Promises
 
 from .case import Case, truth_of
 from .ledger import expected_load
@@ -60,7 +61,7 @@ class Workload:
 
 
 def labelled_cases(
-    turns: Iterable[LabelledTurn], policy: Policy, workload: Workload, *, care_threshold: float | None = None
+    turns: Iterable[LabelledTurn], policy: Policy, workload: Workload, *, promises: Promises = ()
 ) -> tuple[Case, ...]:
     """Make cases of labelled turns, in the order given.
 
@@ -75,7 +76,7 @@ def labelled_cases(
         Says by how much a turn makes the context grow.
     workload : Workload
         The rest that is assumed.
-    care_threshold : float, optional
+    promises : tuple of (float, float), optional
         Of the bundle that assessed them.
     """
     cases: list[Case] = []
@@ -108,7 +109,7 @@ def labelled_cases(
                 truth=truth,
                 at=now,
                 group=turn.group,
-                care_threshold=care_threshold,
+                promises=promises,
             )
         )
         tokens += round(expected_load(truth, policy).growth_tokens)

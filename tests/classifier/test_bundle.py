@@ -49,7 +49,7 @@ def test_missing_file_is_refused(tiny_bundle_copy, name):
 
 def test_newer_format_is_refused_with_both_ways_out(tiny_bundle_copy):
     edit_manifest(tiny_bundle_copy, format=FORMAT + 1)
-    with pytest.raises(BundleVersionError, match=r"has format 2; this code reads 1 to 1\. Upgrade"):
+    with pytest.raises(BundleVersionError, match=r"has format 3; this code reads 1 to 2\. Upgrade"):
         load_bundle(tiny_bundle_copy)
 
 

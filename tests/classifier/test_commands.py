@@ -135,13 +135,30 @@ def test_doctor_decides_once(capsys, tiny):
     assert status == 0
     assert "bundle tiny-1, verified" in out
     assert "a decision in" in out
-    assert "none  no risk bound: 10 calibration turns need care; 114 are needed to promise 2.0%" in out
+    assert "none  policy balanced asks for at most 8%, and the bundle promises nothing" in out
+    assert "no risk bound of 2%: 10 calibration turns need care; 114 are needed to promise 2.0%" in out
 
 
 def test_doctor_shows_the_risk_bound(capsys, tiny_bundle_copy):
-    bound = RiskBound(0.05, 0.9, 0.21, 500, 160, 0.4, None)
-    write_manifest(tiny_bundle_copy, replace(load_bundle(tiny_bundle_copy).manifest, risk_bound=bound))
-    assert f"ok    {bound.describe()}" in run(capsys, "doctor", "--bundle", tiny_bundle_copy)[1]
+    bound = RiskBound(0.08, 0.9, 0.21, 500, 160, 0.4, None)
+    wider = replace(bound, max_missed=0.2, threshold=0.4)
+    write_manifest(tiny_bundle_copy, replace(load_bundle(tiny_bundle_copy).manifest, risk_bounds=(bound, wider)))
+    out = run(capsys, "doctor", "--bundle", tiny_bundle_copy)[1]
+    assert f"ok    {bound.describe()}\n      {wider.describe()}" in out
+
+
+@pytest.mark.parametrize(
+    ("promise", "said"),
+    [
+        (0.02, "ok    policy balanced asks for at most 8%; kept is a promise that is stricter"),
+        (0.2, "weak  policy balanced asks for at most 8%; kept is a promise that is wider, as the bundle cannot"),
+    ],
+    ids=["stricter", "wider"],
+)
+def test_doctor_says_when_another_promise_is_kept(capsys, tiny_bundle_copy, promise, said):
+    bound = RiskBound(promise, 0.9, 0.21, 500, 160, 0.4, None)
+    write_manifest(tiny_bundle_copy, replace(load_bundle(tiny_bundle_copy).manifest, risk_bounds=(bound,)))
+    assert said in run(capsys, "doctor", "--bundle", tiny_bundle_copy)[1]
 
 
 def test_missing_bundle_is_one_line_on_stderr(capsys, tmp_path):

@@ -322,6 +322,7 @@ limited = st.builds(
     pins=st.lists(st.text(max_size=5), max_size=2).map(tuple),
     spent_share=st.none() | st.floats(0, 2),
     care_threshold=st.none() | st.floats(0, 1),
+    promises=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=3).map(tuple),
 )
 
 

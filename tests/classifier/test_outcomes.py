@@ -108,6 +108,27 @@ def test_turns_move_their_cell_most_and_their_scope_with_it():
     assert cell(loads, "debugging", "file") == cell(learn_loads([], BALANCED), "debugging", "file")
 
 
+def test_output_of_a_request_is_learned_beside_the_number_of_requests():
+    prior = cell(learn_loads([], BALANCED), "debugging", "multi")
+    expected = prior.output_tokens / prior.requests
+    # As many requests as expected, each putting out three times as much; the last one's output is in no request.
+    requests = round(prior.requests)
+    seen = [SeenLoad("debugging", "multi", requests, prior.growth_tokens, 3 * expected * (requests - 1))] * 20
+    loads = learn_loads(seen, BALANCED)
+    assert cell(loads, "debugging", "multi").requests == pytest.approx(prior.requests)
+    # The scope goes to 2 times, the cell to 2.5 times.
+    assert cell(loads, "debugging", "multi").output_tokens == pytest.approx(2.5 * prior.output_tokens)
+    other = cell(learn_loads([], BALANCED), "feature", "multi").output_tokens
+    assert cell(loads, "feature", "multi").output_tokens == pytest.approx(2 * other)
+
+
+@pytest.mark.parametrize("output", [None, 0, 500.0], ids=["old row", "none", "a single request"])
+def test_without_visible_output_it_grows_with_the_requests(output):
+    loads = learn_loads([SeenLoad("debugging", "multi", 1, 0.0, output)] * 5, BALANCED)
+    prior, found = (cell(rows, "debugging", "multi") for rows in (learn_loads([], BALANCED), loads))
+    assert found.output_tokens / found.requests == pytest.approx(prior.output_tokens / prior.requests)
+
+
 def test_unknown_labels_of_old_rows_are_passed_over():
     assert learn_loads([SeenLoad("gone", "multi", 9, 0)], BALANCED) == learn_loads([], BALANCED)
     assert tally([turn(1, category="gone")], [judged(1, "failure")]) == Tally()

@@ -284,9 +284,9 @@ def test_policy_extends_a_preset(load):
     assert policy.version != BALANCED.version
 
 
-def test_presets_differ_by_scale_alone():
+def test_presets_differ_by_scale_and_promise_alone():
     assert POLICIES["careful"].loss_usd == tuple(3 * loss for loss in BALANCED.loss_usd)
-    same = {"name": BALANCED.name, "loss_usd": BALANCED.loss_usd, "version": BALANCED.version}
+    same = {name: getattr(BALANCED, name) for name in ("name", "loss_usd", "max_missed", "version")}
     assert replace(POLICIES["careful"], **same) == BALANCED
 
 

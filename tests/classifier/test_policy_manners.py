@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pointsman.classifier.assessment import Assessment, Decision, HeadResult, Kind
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.labels import HEADS
+from pointsman.classifier.manners import corrections_of
 from pointsman.classifier.policy import Policy, choose, keep
 from pointsman.classifier.session import SessionState
 from tests.fakes import asked, assessed
@@ -133,6 +134,29 @@ def test_corrections_count_against_the_model_at_the_next_task():
     assert then(distrusted, MIDDLING, "new").model == CAREFUL
 
 
+def test_correction_of_a_careful_model_is_held_against_its_relatives_too():
+    corrected = on(CAREFUL, corrections={CAREFUL: 2.0})
+    rates = {cost.model: cost.failure_probability for cost in then(corrected, HARD, "new").expected_cost}
+    assert rates["claude-opus-4-5"] >= rates[CAREFUL]
+    assert rates[CHEAP] > rates[CAREFUL]
+
+
+@pytest.mark.parametrize(
+    ("model", "corrected", "counted"),
+    [
+        (CAREFUL, CAREFUL, 2.0),
+        ("claude-opus-4-5", CAREFUL, 2.0),
+        (CHEAP, CAREFUL, 2.0),
+        (CAREFUL, CHEAP, 0.0),
+        (LOCAL, CHEAP, 1.0),
+        (CAREFUL, "a model of before", 0.0),
+    ],
+    ids=["itself", "family", "below", "above", "other family", "unknown"],
+)
+def test_correction_counts_by_family_and_tier(model, corrected, counted):
+    assert corrections_of(CATALOG.model(model), {corrected: 2.0}, CATALOG) == counted
+
+
 def test_model_that_no_longer_takes_the_session_is_left_upwards():
     session = on("claude-haiku-4-5", context_tokens=190_000)
     choice = choose(asked(n=2, context_tokens=195_000), assessed(*EASY, "follow"), session, CATALOG, BALANCED)
@@ -243,6 +267,24 @@ def test_inside_a_task_a_session_only_goes_up(session, assessment, tokens):
     inside = BALANCED.stage(assessment) != "new" and takes(session.model, tokens + grown)
     if inside and choice.model != session.model:
         assert CATALOG.rank(choice.model) > CATALOG.rank(session.model)
+
+
+@given(sessions, assessments, st.integers(0, 150_000), st.sampled_from(["new", "follow", "correct"]))
+@settings(max_examples=200)
+def test_corrections_never_move_a_session_to_a_dearer_model_of_its_family(session, assessment, tokens, turn):
+    session = replace(session, model=CAREFUL)
+    said = replace(assessment, turn=assessed(turn=turn).turn)
+    assert choose(asked(n=2, context_tokens=tokens), said, session, CATALOG, BALANCED).model != "claude-opus-4-5"
+
+
+@given(sessions, assessments, st.integers(0, 150_000))
+def test_move_within_a_tier_is_paid_for_by_what_it_saves(session, assessment, tokens):
+    begun = replace(assessment, turn=HeadResult("turn", (1.0, 0.0, 0.0)))
+    choice = choose(asked(n=2, context_tokens=tokens), begun, session, CATALOG, BALANCED)
+    costs = {cost.model: cost for cost in choice.expected_cost}
+    if choice.model != session.model and CATALOG.rank(choice.model) == CATALOG.rank(session.model):
+        taken, left = costs[choice.model], costs[session.model]
+        assert left.tokens + left.failure - taken.tokens - taken.failure > taken.switch >= BALANCED.coherence_usd
 
 
 @given(sessions, assessments, sizes)

@@ -108,14 +108,31 @@ def anonymous(*texts, extra=()):
     return read_request({"messages": [*messages, *extra]})
 
 
-def test_turns_without_a_session_form_a_chain():
+#: More than two people are ever told alike.
+ANSWER = "The lock is taken twice on the way out of the pool. " * 5
+
+
+def test_turns_without_a_session_form_a_chain_once_the_answers_tell_them_apart():
     first = anonymous("Fix it")
-    second = anonymous("Fix it", "Fixed.", "Test it")
-    third = anonymous("Fix it", "Fixed.", "Test it", "Tested.", "Ship it")
+    second = anonymous("Fix it", ANSWER, "Test it")
+    third = anonymous("Fix it", ANSWER, "Test it", "Tested.", "Ship it")
     assert first.session_id is None
-    assert second.state_key == first.next_state_key
+    assert (first.state_key, second.state_key) == ("", "")
     assert third.state_key == second.next_state_key
     assert len({turn.next_state_key for turn in (first, second, third)}) == 3
+
+
+def test_people_who_say_the_same_share_no_state_of_before():
+    greeted = ("hi", "Hello! How can I help you today?", "Fix the tests", "Done.", "still fails")
+    assert [anonymous(*greeted[:n]).state_key for n in (1, 3, 5)] == ["", "", ""]
+
+
+def test_retry_without_a_session_is_the_same_request_and_a_longer_one_is_not():
+    one, again = anonymous("Fix it"), anonymous("Fix it")
+    other = anonymous("Fix it", extra=[{"role": "system", "content": "word " * 50}])
+    assert one.request_key == again.request_key
+    assert (one.key, one.next_state_key) == (other.key, other.next_state_key)
+    assert one.request_key != other.request_key
 
 
 def test_chain_ignores_the_tool_loop_and_the_system_prompt():
@@ -127,14 +144,13 @@ def test_chain_ignores_the_tool_loop_and_the_system_prompt():
 
 def test_conversations_that_begin_alike_part_with_the_answers():
     one, other = anonymous("Fix it", "The lock.", "Go on"), anonymous("Fix it", "The queue.", "Go on")
-    assert one.state_key == other.state_key
     assert one.next_state_key != other.next_state_key
 
 
 def test_summary_without_a_session_finds_the_state_of_the_last_turn():
     asked = anonymous("Fix it", "Fixed.", "CRITICAL: Respond with TEXT ONLY. Sum up.")
     assert asked.background == "summary"
-    assert asked.state_key == asked.next_state_key == anonymous("Fix it").next_state_key
+    assert asked.next_state_key == anonymous("Fix it").next_state_key
 
 
 def test_nothing_to_find_again_has_no_keys():

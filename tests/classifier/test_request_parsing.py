@@ -105,3 +105,38 @@ def test_nesting_of_a_parsed_body_does_not_matter():
 def test_parse_body_returns_value_or_reason():
     assert parse_body(b"[1]") == ([1], None)
     assert parse_body(b"[1") == (None, "the body is not JSON (at character 2)")
+
+
+ANTHROPIC = [
+    {"role": "user", "content": "Fix it"},
+    {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "a" * 400}, {"type": "tool_use", "input": {"cmd": "ls"}}],
+    },
+    {"role": "user", "content": [{"type": "tool_result", "content": "b" * 4_000}]},
+]
+CHAT = [
+    {"role": "user", "content": "Fix it"},
+    {"role": "assistant", "content": "a" * 400, "tool_calls": [{"function": {"name": "sh", "arguments": "{}"}}]},
+    {"role": "tool", "content": "b" * 4_000},
+]
+RESPONSES = [
+    {"role": "user", "content": "Fix it"},
+    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a" * 400}]},
+    {"type": "function_call", "name": "sh", "arguments": "{}"},
+    {"type": "function_call_output", "output": "b" * 4_000},
+]
+
+
+@pytest.mark.parametrize(
+    "body", [{"messages": ANTHROPIC}, {"messages": CHAT}, {"input": RESPONSES}], ids=["anthropic", "chat", "responses"]
+)
+def test_output_so_far_is_what_models_wrote_since_the_prompt(body):
+    # 400 letters are about 100 tokens, a call some more; the tool's thousand tokens are no output.
+    assert 80 < read_request(body).output_tokens < 200
+
+
+def test_first_request_of_a_turn_has_put_out_nothing():
+    before = [{"role": "user", "content": "Fix it"}, {"role": "assistant", "content": "a" * 400}]
+    turn = read_request({"messages": [*before, {"role": "user", "content": "Test it"}]})
+    assert turn.output_tokens == 0

@@ -1,7 +1,7 @@
 """The bundle's promise: read, written, shown, and kept by the policy whatever prices say."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from pointsman.classifier.errors import BundleCorruptError
 from pointsman.classifier.labels import CATEGORIES, RISKS, SCOPES, needs_care
 from pointsman.classifier.limits import Limits
 from pointsman.classifier.policy import Policy, choose, keep
-from pointsman.classifier.risk_bound import RiskBound
+from pointsman.classifier.risk_bound import RiskBound, bound_for, promise_for, promises_of
 from pointsman.classifier.router import Router
 from pointsman.classifier.session import SessionState
 from tests.classifier.test_policy import assessments, turns
@@ -109,7 +109,7 @@ def test_room_to_grow_is_worth_less_than_the_promise():
 def test_router_keeps_the_promise_of_its_bundle_and_records_the_threshold():
     assessor = FakeAssessor(default=RISKY)
     assert Router(assessor, CATALOG, FRUGAL).decide_turn(asked()).model == CHEAP
-    assessor.risk_bound = BOUND
+    assessor.risk_bounds = (BOUND,)
     decision = Router(assessor, CATALOG, FRUGAL).decide_turn(asked())
     assert (decision.model, decision.limits.care_threshold) == (CAREFUL, 0.2)
     assert decision.stakes.care_probability == pytest.approx(RISKY.care_probability)
@@ -117,23 +117,68 @@ def test_router_keeps_the_promise_of_its_bundle_and_records_the_threshold():
 
 def test_bundle_without_a_threshold_promises_nothing():
     assessor = FakeAssessor(default=RISKY)
-    assessor.risk_bound = NO_BOUND
+    assessor.risk_bounds = (NO_BOUND,)
     assert Router(assessor, CATALOG, FRUGAL).decide_turn(asked()).model == CHEAP
 
 
-@pytest.mark.parametrize("bound", [BOUND, NO_BOUND, None], ids=["with", "refused", "without"])
-def test_manifest_carries_the_bound(tiny_bundle_copy, bound):
+WIDER = replace(BOUND, max_missed=0.2, threshold=0.5, cheap_share=0.7, n_groups=40, n_effective=90.5)
+
+
+@pytest.mark.parametrize(
+    ("max_missed", "kept"),
+    [(0.05, (0.05, 0.2)), (0.19, (0.05, 0.2)), (0.2, (0.2, 0.5)), (0.9, (0.2, 0.5)), (0.01, (0.05, 0.2))],
+    ids=["as asked", "stricter", "as asked, wider", "the widest", "none so strict"],
+)
+def test_policy_keeps_the_widest_promise_it_asks_for(max_missed, kept):
+    assert promise_for(promises_of((NO_BOUND, BOUND, WIDER)), max_missed) == kept
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1), st.floats(0, 1), st.floats(0, 1))
+def test_asking_for_less_never_raises_the_threshold(rows, one, other):
+    promises = tuple(
+        zip(sorted({share for share, _ in rows}), sorted(threshold for _, threshold in rows), strict=False)
+    )
+    low, high = promise_for(promises, min(one, other)), promise_for(promises, max(one, other))
+    assert low[1] <= high[1]
+
+
+def test_bundle_without_any_threshold_keeps_no_promise():
+    assert promise_for(promises_of((NO_BOUND,)), 0.5) is None
+    assert bound_for((NO_BOUND,), 0.5) is None
+
+
+def test_each_policy_keeps_its_own_promise_of_one_bundle():
+    assessor = FakeAssessor(default=assessed("docs", "high", sure=0.4))
+    assessor.risk_bounds = (BOUND, WIDER)
+    router = Router(assessor, CATALOG, replace(FRUGAL, max_missed=0.05))
+    wide = replace(FRUGAL, max_missed=0.2)
+    kept = [
+        router.decide_turn(asked(session=name), policy=policy).limits.care_threshold
+        for name, policy in (("one", None), ("other", wide))
+    ]
+    assert kept == [0.2, 0.5]
+    assert router.risk_bound == BOUND
+
+
+def test_presets_ask_for_less_the_more_careful_they_are():
+    asked_for = [Policy.load(name).max_missed for name in ("careful", "balanced", "frugal")]
+    assert asked_for == sorted(set(asked_for))
+
+
+@pytest.mark.parametrize("bounds", [(BOUND, WIDER), (NO_BOUND,), ()], ids=["with", "refused", "without"])
+def test_manifest_carries_the_bounds(tiny_bundle_copy, bounds):
     manifest = load_bundle(tiny_bundle_copy).manifest
-    write_manifest(tiny_bundle_copy, replace(manifest, risk_bound=bound))
-    assert load_bundle(tiny_bundle_copy).manifest.risk_bound == bound
+    write_manifest(tiny_bundle_copy, replace(manifest, risk_bounds=bounds))
+    assert load_bundle(tiny_bundle_copy).manifest.risk_bounds == bounds
 
 
-def test_bundle_of_before_stays_readable(tiny_bundle_copy):
-    path = tiny_bundle_copy / "manifest.json"
-    manifest = json.loads(path.read_text())
-    del manifest["risk_bound"]
-    path.write_text(json.dumps(manifest))
-    assert load_bundle(tiny_bundle_copy).manifest.risk_bound is None
+@pytest.mark.parametrize("bound", [BOUND, None], ids=["with", "without"])
+def test_bundle_of_format_1_brings_its_one_bound(tiny_bundle_copy, bound):
+    manifest = json.loads((tiny_bundle_copy / "manifest.json").read_text())
+    manifest.pop("risk_bounds", None)
+    old = None if bound is None else {name: getattr(BOUND, name) for name in RiskBound.__slots__[:7]}
+    (tiny_bundle_copy / "manifest.json").write_text(json.dumps(manifest | {"format": 1, "risk_bound": old}))
+    assert load_bundle(tiny_bundle_copy).manifest.risk_bounds == (() if bound is None else (BOUND,))
 
 
 @pytest.mark.parametrize(
@@ -142,13 +187,22 @@ def test_bundle_of_before_stays_readable(tiny_bundle_copy):
     ids=str,
 )
 def test_senseless_bound_is_refused(tiny_bundle_copy, change):
-    manifest = json.loads((tiny_bundle_copy / "manifest.json").read_text())
-    bound = {name: getattr(BOUND, name) for name in BOUND.__slots__} | change
-    (tiny_bundle_copy / "manifest.json").write_text(json.dumps(manifest | {"risk_bound": bound}))
     with pytest.raises(BundleCorruptError, match=r"manifest\.json: .*Fetch the bundle again"):
-        load_bundle(tiny_bundle_copy)
+        load_bundle(with_bounds(tiny_bundle_copy, [asdict(BOUND) | change]))
+
+
+def test_wider_promise_with_a_lower_threshold_is_refused(tiny_bundle_copy):
+    with pytest.raises(BundleCorruptError, match="a wider promise has a lower threshold"):
+        load_bundle(with_bounds(tiny_bundle_copy, [asdict(BOUND), asdict(replace(WIDER, threshold=0.1))]))
+
+
+def with_bounds(folder, bounds):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"risk_bounds": bounds}))
+    return folder
 
 
 def test_bound_explains_itself():
     assert BOUND.describe().startswith("at most 5% of turns that need care miss a careful model, at 90% confidence")
-    assert NO_BOUND.describe() == f"no risk bound: {NO_BOUND.reason}"
+    assert WIDER.describe().endswith("(160 of 500 calibration turns needed care in 40 groups)")
+    assert NO_BOUND.describe() == f"no risk bound of 5%: {NO_BOUND.reason}"

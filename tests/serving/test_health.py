@@ -68,7 +68,7 @@ def test_info_names_versions_labels_and_limits(client, router):
 
 
 def test_info_shows_the_risk_bound(settings, router, assessor):
-    assessor.risk_bound = RiskBound(0.05, 0.9, 0.2, 500, 160, 0.4, None)
+    assessor.risk_bounds = (RiskBound(0.05, 0.9, 0.2, 500, 160, 0.4, None),)
     with TestClient(create_app(settings, router)) as client:
         assert client.get("/info").json()["risk_bound"]["threshold"] == 0.2
 

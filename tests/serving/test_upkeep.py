@@ -151,6 +151,23 @@ def test_requests_of_turns_move_the_loads(router, upkeep, store):
     assert router.policy.version.startswith(before.version + "+")
 
 
+def test_output_of_turns_moves_the_loads(router, upkeep, store):
+    for n in range(10):
+        steps = [{"kind": "task"}, *[{"kind": "tool_loop", "output_tokens": 9_000 * step} for step in range(1, 10)]]
+        store.append([decision_row(turn_key=f"t{n}", **step) for step in steps], [])
+    before = router.policy
+    upkeep.learn()
+    assert router.policy.load_table[1, 0] == pytest.approx(before.load_table[1, 0])  # ten requests, as expected
+    assert router.policy.load_table[1, 1] > 2 * before.load_table[1, 1]
+
+
+def test_gateway_that_asks_once_a_turn_teaches_no_loads(router, upkeep, store):
+    store.append([decision_row(turn_key=f"t{n}") for n in range(10)], [])
+    before = router.policy
+    upkeep.learn()
+    assert router.policy == before
+
+
 def test_turn_whose_beginning_was_not_seen_teaches_nothing(router, upkeep, store):
     store.append([decision_row(turn_key="t", kind="tool_loop")], [])
     before = router.policy

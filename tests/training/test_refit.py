@@ -1,5 +1,6 @@
 """New heads on a kept encoder."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.encoder import OnnxEncoder
+from pointsman.classifier.errors import InputError
 from pointsman.classifier.text import Text
-from pointsman.training.config import HeadsConfig, TrainConfig
+from pointsman.training.config import HeadsConfig, RiskBoundConfig, TrainConfig
 from pointsman.training.datasets import read_examples
-from pointsman.training.refit import refit
+from pointsman.training.model_card import bounds_fact
+from pointsman.training.refit import refit, refit_bounds
 
 pytestmark = pytest.mark.training
 
@@ -85,3 +88,44 @@ def test_refit_without_a_lexicon_keeps_the_one_of_its_source(bundle, labelled_fi
     again = refit(bundle.path, config)[0]
     foreign, english = Assessor.load(again.path).assess_texts([Text("修复", ()), Text("fix", ())])
     assert foreign.category.probabilities == pytest.approx(english.category.probabilities, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def bounded(tiny_bundle_path, labelled_file, tmp_path_factory):
+    """The bundle with bounds fitted anew on every row, the tiny file having too few for a calibration part."""
+    config = TrainConfig(
+        data=(labelled_file,),
+        output=tmp_path_factory.mktemp("bounds") / "bundle",
+        version="tiny-3",
+        calibration_share=1.0,
+        risk_bound=RiskBoundConfig(promises=(0.1, 0.5), data=(labelled_file,)),
+    )
+    return refit_bounds(tiny_bundle_path, config)
+
+
+def test_bounds_alone_are_new_in_a_bundle_of_new_bounds(bounded, tiny_bundle_path):
+    before, after = load_bundle(tiny_bundle_path).manifest, bounded.manifest
+    kept = {name: digest for name, digest in before.digests.items() if name != "card.md"}
+    assert kept.items() <= after.digests.items()
+    assert (after.temperatures, after.novelty, after.version) == (before.temperatures, before.novelty, "tiny-3")
+    assert [bound.max_missed for bound in after.risk_bounds] == [0.1, 0.5]
+    assert {bound.n_turns for bound in after.risk_bounds} == {after.risk_bounds[0].n_turns}
+
+
+def test_card_names_the_new_bounds_once(bounded):
+    rows = [line for line in bounded.file("card.md").read_text().splitlines() if line.startswith("| risk bounds |")]
+    assert rows == [f"| risk bounds | {bounds_fact(bounded.manifest.risk_bounds)} |"]
+
+
+def test_bounds_want_calibration_rows_in_the_files_named_for_them(tiny_bundle_path, labelled_file, tmp_path):
+    empty = tmp_path / "other.jsonl"
+    empty.write_text(json.dumps(ROW), encoding="utf-8")
+    config = TrainConfig(
+        data=(labelled_file,), output=tmp_path / "out", calibration_share=1.0, risk_bound=RiskBoundConfig(data=(empty,))
+    )
+    with pytest.raises(InputError, match=r"other\.jsonl: found no calibration row in them; expected files of --data"):
+        refit_bounds(tiny_bundle_path, config)
+
+
+#: A labelled row that is in no training file.
+ROW = {"id": "elsewhere", "prompt": "fix it", "category": "docs", "risk": "low", "scope": "file", "turn": "new"}

@@ -57,7 +57,7 @@ def test_run_is_finished_and_named_after_the_model(run):
 
 def test_run_keeps_every_setting(run):
     assert run["run"].data.params["finetune.epochs"] == "3"
-    assert run["run"].data.params["risk_bound.max_missed"] == "0.02"
+    assert run["run"].data.params["risk_bound.confidence"] == "0.9"
 
 
 def test_run_keeps_the_loss_curve(run):

@@ -117,6 +117,15 @@ def test_unassessed_turn_gets_the_safe_default():
     assert decision.codes == ("safe_default",)
 
 
+def test_each_policy_of_a_replay_keeps_its_own_promise():
+    bounded = case(
+        assessment=assessed("docs", "high", sure=0.4), promises=((0.02, 0.1), (0.2, 0.99)), care_threshold=0.1
+    )
+    cheap = replace(BALANCED, loss_usd=(0.001, 0.001, 0.001))
+    assert models([bounded], replace(cheap, max_missed=0.05)) == [CAREFUL]
+    assert models([bounded], replace(cheap, max_missed=0.2)) == [CHEAP]
+
+
 def test_care_threshold_of_the_log_holds_unless_the_policy_says_otherwise(tmp_path):
     bounded = case(assessment=assessed("docs", "high", sure=0.4), care_threshold=0.1)
     off = written(tmp_path, "enforce_risk_bound: false\nscale: 0.001\n")

@@ -33,6 +33,13 @@ def test_seen_requests_and_growth_are_those_of_the_whole_turn():
     assert cases_of(looped().records)[0].seen == SeenRequests(3, 2_000)
 
 
+def test_output_of_the_last_request_is_taken_to_be_that_of_the_others():
+    log = LiveLog()
+    for step in range(3):
+        log.ask(asked("a", step=step, output_tokens=400 * step))
+    assert cases_of(log.records)[0].seen.output_tokens == 1_200
+
+
 def test_log_without_tool_loops_says_nothing_of_requests():
     log = LiveLog()
     log.ask(asked("a", 1))

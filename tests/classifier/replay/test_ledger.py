@@ -49,6 +49,11 @@ def test_seen_requests_stand_in_place_of_expected_ones():
     assert entry.usd == pytest.approx(turn_cost(OPUS, 30_000, 0, Load.of(5, 3_000, 8_000)))
 
 
+def test_seen_output_stands_in_place_of_the_expected_one():
+    [entry] = entries([case(1, HARD, seen=SeenRequests(5, 8_000, 700.0))], CAREFUL)
+    assert entry.usd == pytest.approx(turn_cost(OPUS, 30_000, 0, Load.of(5, 700, 8_000)))
+
+
 def test_model_left_in_the_middle_of_a_turn_costs_a_context():
     step = asked("prompt 1", 1, step=1, context_tokens=40_000)
     cases = [case(1, HARD), case(2, HARD, turn=step, begins=False, weighed=False)]

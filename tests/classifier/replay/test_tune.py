@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pointsman.classifier.errors import InputError
+from pointsman.classifier.policy_file import Policy
 from pointsman.classifier.replay.case import Log
 from pointsman.classifier.replay.ledger import Totals
 from pointsman.classifier.replay.proposal import MAX_ROWS, policy_diff, policy_text, tuning_answer, tuning_text
@@ -18,6 +19,7 @@ from pointsman.classifier.replay.tune import (
     choose_point,
     cross_checked,
     frontier_of,
+    other_promises,
     settings_around,
     tune,
 )
@@ -173,8 +175,8 @@ def test_long_frontier_is_thinned_to_its_ends_and_between(tuning):
     text = tuning_text(replace(tuning, frontier=many))
     rows = [line for line in text.splitlines() if line.endswith("%)")]
     assert len(rows) <= MAX_ROWS + 4
-    assert any(line.split()[:3] == ["39"] * 3 for line in rows)
-    assert any(line.split()[:3] == ["1"] * 3 for line in rows)
+    assert any(line.split()[1:4] == ["39"] * 3 for line in rows)
+    assert any(line.split()[1:4] == ["1"] * 3 for line in rows)
 
 
 def test_json_of_a_tuning_holds_target_choice_and_frontier(tuning):
@@ -202,3 +204,23 @@ def test_setting_dearer_than_the_careful_model_for_everything_is_said_to_be(tuni
     assert "Not worth it" in tuning_text(worse)
     assert "# Not worth it" in policy_text(worse, Path("x.yaml"), command="c", day="2026-11-22")
     assert "Not worth it" not in tuning_text(tuning)
+
+
+def test_promises_of_the_bundle_are_tried_and_the_chosen_one_is_written(log, tmp_path):
+    promises = ((0.08, 0.1), (0.2, 0.99))
+    bounded = replace(log, cases=tuple(replace(found, promises=promises) for found in log.cases))
+    cheap = replace(BALANCED, loss_usd=(0.01, 0.01, 0.01), max_missed=0.08)
+    # The narrow promise keeps every turn careful, so only the wide one meets a budget.
+    found = tune(bounded, CATALOG, cheap, Target(budget_usd=1.0, turns_a_month=1.0))
+    assert {point.max_missed for point in found.points} == {0.08, 0.2}
+    wide = next(point for point in found.points if point.max_missed == 0.2)
+    path = tmp_path / "wide.yaml"
+    path.write_text(policy_text(replace(found, chosen=wide), path, command="pointsman tune", day="2026-11-22"))
+    assert Policy.load(path).max_missed == 0.2
+    changed = policy_diff(replace(found, chosen=wide), path).splitlines()
+    assert {"-max_missed: 0.08", "+max_missed: 0.2"} <= set(changed)
+
+
+def test_bound_that_is_off_leaves_no_promises_to_try(log):
+    bounded = replace(log, cases=tuple(replace(found, promises=((0.08, 0.1),)) for found in log.cases))
+    assert other_promises(bounded, replace(BALANCED, enforce_risk_bound=False)) == ()

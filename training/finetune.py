@@ -103,8 +103,8 @@ def finetune(
 
     Class weights are the inverse square root of class frequency: rare classes count more without drowning
     the rest. A row counts by its reader's certainty. `on_progress` gets the step and the mean loss since the last call.
-    After each epoch everything that the next one needs is written to `checkpoint`; a run that finds the file goes on from
-    it, and gives the very numbers of one that was never cut off.
+    After each epoch everything that the next one needs is written to `checkpoint`; a run that finds the file goes on
+    from it, and gives the very numbers of one that was never cut off.
     """
     seed_everything(config)
     keep_freed_memory()

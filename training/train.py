@@ -18,7 +18,7 @@ from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.tokens import TextTokenizer
 
 from . import export, graph
-from .config import TrainConfig
+from .config import ParityLimits, TrainConfig
 from .datasets import Example
 from .encoder_source import WEIGHTS, encoder_folder
 from .evaluate import Report, evaluate
@@ -30,12 +30,7 @@ from .registry import Run, tracked
 
 logger = logging.getLogger(__name__)
 
-#: fp32 ONNX must give torch's numbers. int8 may differ where two labels are close (measured: 0.95 to 0.98 of rows
-#: keep their label on calibration rows), but must not be right less often.
-MAX_FP32_DIFFERENCE: Final = 1e-4
-MIN_INT8_AGREEMENT: Final = 0.92
-#: 0.01, and the noise of a thousand rows of which one in twenty changes its label (standard error 0.007).
-MAX_INT8_ACCURACY_DROP: Final = 0.02
+_LIMITS: Final = ParityLimits()
 #: Calibration rows that parity is proved on; torch is slow.
 N_PARITY_TORCH: Final = 64
 N_PARITY_INT8: Final = 1024
@@ -147,17 +142,18 @@ def prove_parity(
     fp32, int8 = (export.onnx_outputs(graph, batches) for graph in graphs)
     from_torch = [export.torch_outputs(encoder, heads, tokens) for tokens in batches[:n_torch]]
     difference = export.parity(from_torch, fp32[:n_torch]).max_logit_difference
-    if difference > MAX_FP32_DIFFERENCE:
-        msg = f"fp32 ONNX differs from torch by {difference:.2e}; at most {MAX_FP32_DIFFERENCE} is allowed."
+    if difference > _LIMITS.max_fp32_difference:
+        msg = f"fp32 ONNX differs from torch by {difference:.2e}; at most {_LIMITS.max_fp32_difference} is allowed."
         raise BundleError(msg)
     agreement = export.parity(fp32, int8).argmax_agreement
     worst = min(agreement.values())
-    if worst < MIN_INT8_AGREEMENT:
-        msg = f"int8 agrees with fp32 on {worst:.3f} of {len(texts)} texts; at least {MIN_INT8_AGREEMENT} is needed."
+    if worst < _LIMITS.min_int8_agreement:
+        least = _LIMITS.min_int8_agreement
+        msg = f"int8 agrees with fp32 on {worst:.3f} of {len(texts)} texts; at least {least} is needed."
         raise BundleError(msg)
     drop = {head: _accuracy(fp32, examples, head) - _accuracy(int8, examples, head) for head in HEADS}
-    if max(drop.values()) > MAX_INT8_ACCURACY_DROP:
-        msg = f"int8 loses accuracy against fp32: {drop}; at most {MAX_INT8_ACCURACY_DROP} a head is allowed."
+    if max(drop.values()) > _LIMITS.max_int8_accuracy_drop:
+        msg = f"int8 loses accuracy against fp32: {drop}; at most {_LIMITS.max_int8_accuracy_drop} a head is allowed."
         raise BundleError(msg)
     return {
         "torch_to_fp32_max_difference": difference,

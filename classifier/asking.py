@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from .assessment import Turn
 from .catalog import Catalog
@@ -14,7 +15,10 @@ from .identity import hash_parts
 from .limits import Caller, Limits, wishes_in
 from .policy_file import Policy, policy_names
 from .reasons import Note
-from .risk_bound import Promises, promise_for
+from .risk_bound import Promises
+
+if TYPE_CHECKING:
+    from .router import Assessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class Asking:
 class Question:
     """One request to decide, under its limits.
 
-    `key` is the request's and the limits': the same request under other limits is another question.
+    `key` is the request's and the limits': the same request under other limits is another question. `champion` is what
+    assessed turns when it was asked, `challenger` what assesses this one in its place, where it is one to try.
     """
 
     turn: Turn
@@ -83,6 +88,8 @@ class Question:
     notes: tuple[Note, ...]
     started: float
     latency_ms: dict[str, float] = field(default_factory=dict)
+    champion: Assessor | None = None
+    challenger: Assessor | None = None
 
 
 def make_question(
@@ -124,15 +131,7 @@ def make_question(
         key = hash_parts(key, version, wanted, limits.models is None, *sorted(limits.models or ()), "|", *ruled)
     if wanted or promises or policy.explore is not None:
         seed = (key or uuid.uuid4().hex) if policy.explore is not None else ""
-        kept = promise_for(promises, policy.max_missed)
-        limits = replace(
-            limits,
-            wanted=wanted,
-            wanted_by=wanted_by,
-            care_threshold=None if kept is None else kept[1],
-            promises=promises,
-            seed=seed,
-        )
+        limits = replace(limits, wanted=wanted, wanted_by=wanted_by, seed=seed).keeping(promises, policy.max_missed)
     began = perf_counter() if started is None else started
     return Question(turn, key, rules.catalog, policy, limits, tuple(notes), began)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Self
 
-from .risk_bound import Promises
+from .risk_bound import Promises, promise_for
 
 MODEL_HEADER: Final = "x-pointsman-model"
 POLICY_HEADER: Final = "x-pointsman-policy"
@@ -111,6 +111,11 @@ class Limits:
     care_threshold: float | None = None
     promises: Promises = ()
     seed: str = ""
+
+    def keeping(self, promises: Promises, max_missed: float) -> Self:
+        """Return the limits under which the one of a bundle's promises is kept that a policy asks for."""
+        kept = promise_for(promises, max_missed)
+        return replace(self, promises=promises, care_threshold=None if kept is None else kept[1])
 
     def to_json(self) -> dict[str, Any]:
         """Return the limits as JSON values, those that limit nothing left out."""

@@ -1,12 +1,13 @@
-"""Fit temperatures, the risk bounds and the novelty scale on groups that training did not see."""
+"""Fit temperatures, label frequencies, the risk bounds and the novelty scale on groups that training did not see."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.stats import beta
 
 from pointsman.classifier.assessor import distance
@@ -15,7 +16,7 @@ from pointsman.classifier.calibration import apply_temperature
 from pointsman.classifier.labels import CAREFUL_CATEGORIES, HEADS, Head
 from pointsman.classifier.risk_bound import RiskBound
 
-from .config import NoveltyConfig, RiskBoundConfig
+from .config import CalibrationConfig, NoveltyConfig, RiskBoundConfig
 from .metrics import negative_log_likelihood
 
 FloatArray = npt.NDArray[np.float32]
@@ -24,15 +25,51 @@ FloatArray = npt.NDArray[np.float32]
 MIN_GROUPS: Final = 5
 
 
-def fit_temperature(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.int64]) -> float:
-    """Return the temperature with the least log loss, between 0.2 and 10."""
-    found = minimize_scalar(
-        lambda log_t: negative_log_likelihood(truth, apply_temperature(logits, float(np.exp(log_t)))),
-        bounds=(np.log(0.2), np.log(10.0)),
-        method="bounded",
-        options={"xatol": 1e-4},
-    )
-    return round(float(np.exp(found.x)), 4)
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How a head's logits become probabilities: softmax((logits + shift) / temperature); shift is (n_labels,)."""
+
+    temperature: float
+    shift: npt.NDArray[np.float64]
+
+
+def fit_scaling(logits: npt.NDArray[np.floating], truth: npt.NDArray[np.int64], config: CalibrationConfig) -> Scaling:
+    """Fit a temperature and a shift per label by log loss.
+
+    Training data is richer in rare labels than traffic is, by class weights or on purpose; the shift gives each label
+    its frequency back. It is pulled towards none, so that few rows move little.
+
+    Parameters
+    ----------
+    logits : float array, shape (n_turns, n_labels)
+        Of turns that training did not see.
+    truth : int array, shape (n_turns,)
+        Their labels.
+    config : CalibrationConfig
+        How strongly the shift is pulled.
+
+    Returns
+    -------
+    Scaling
+        Its temperature lies between 0.2 and 10.
+
+    References
+    ----------
+    Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599 (temperature and vector scaling; here
+    one temperature for all labels); Alexandari et al. 2020, "Maximum Likelihood with Bias-Corrected Calibration is
+    Hard-To-Beat at Label Shift Adaptation", arXiv:1901.06852.
+    """
+    n_labels = logits.shape[1]
+
+    def loss(parameters: npt.NDArray[np.float64]) -> float:
+        scaled = logits * np.exp(-parameters[0]) + parameters[1:]
+        pull = config.frequency_pull * float((parameters[1:] ** 2).sum())
+        return len(truth) * negative_log_likelihood(truth, apply_temperature(scaled, 1.0)) + pull
+
+    bounds = [(np.log(0.2), np.log(10.0)), *[(-5.0, 5.0)] * n_labels]
+    found = minimize(loss, np.zeros(1 + n_labels), method="L-BFGS-B", bounds=bounds).x
+    temperature = round(float(np.exp(found[0])), 4)
+    return Scaling(temperature, np.asarray(found[1:] * temperature, dtype=np.float64))
 
 
 def reference_of(surface: FloatArray, config: NoveltyConfig) -> FloatArray:

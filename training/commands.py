@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import EncoderConfig, FinetuneConfig, RiskBoundConfig, TrainConfig
+from .config import EncoderConfig, FinetuneConfig, TrainConfig
 
 if TYPE_CHECKING:
     from .report import ReportConfig
@@ -186,13 +186,13 @@ class TrainCommand:
             help="keep the encoder of this bundle and fit new heads only",
         )
         parser.add_argument(
-            "--bound-on",
+            "--traffic",
             type=Path,
             nargs="+",
             default=[],
             metavar="FILE.jsonl",
-            help="fit the risk bounds on held-out groups of these files only, which are most like your traffic "
-            "(default: of all --data)",
+            help="files of --data with turns as they came, such as are to come: calibration and risk bounds are fitted "
+            "on held-out groups of these (default: of all --data)",
         )
         parser.add_argument("--epochs", type=int, help="passes over the data")
         parser.add_argument("--threads", type=int, help="CPU threads")
@@ -238,5 +238,5 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         lexicon=tuple(args.lexicon),
         finetune=finetune,
         encoder=encoder,
-        risk_bound=RiskBoundConfig(data=tuple(args.bound_on)),
+        traffic=tuple(args.traffic),
     )

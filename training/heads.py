@@ -4,7 +4,7 @@ They are what a nightly refit replaces; merged into the ONNX graph as one matrix
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,10 @@ class LinearHead:
     inverse_regularisation: float
     estimator: LogisticRegression | None = field(default=None, repr=False, compare=False)
 
+    def shifted(self, shift: npt.NDArray[np.float64]) -> "LinearHead":
+        """Return the head with `shift` (n_labels,) added to its logits."""
+        return replace(self, bias=self.bias + shift)
+
     def logits(self, embedding: FloatArray) -> npt.NDArray[np.float64]:
         return np.asarray(embedding, dtype=np.float64) @ self.weights.T + self.bias
 
@@ -51,30 +55,26 @@ def fit_heads(
 ) -> dict[Head, LinearHead]:
     """Fit one head per task on training embeddings.
 
+    A row counts by its reader's certainty.
+
     The regularisation is chosen by log likelihood on the validation rows, which must come from other groups than
     the encoder saw: on rows the encoder was tuned on, every setting looks perfect.
     """
-    return {head: _fit_head(head, embedding, examples, config, validation) for head in HEADS}
-
-
-def _fit_head(
-    head: Head,
-    embedding: FloatArray,
-    examples: Sequence[Example],
-    config: HeadsConfig,
-    validation: tuple[FloatArray, Sequence[Example]],
-) -> LinearHead:
-    truth = label_ids(examples, head)
-    weights = np.array([example.certainty for example in examples])
-    scores = {
-        c: _held_out_loss(head, (embedding, truth, weights), c, config, validation)
-        for c in config.inverse_regularisation
+    certain = np.array([example.certainty for example in examples])
+    return {
+        head: _fit_head(head, (embedding, label_ids(examples, head), certain), config, validation) for head in HEADS
     }
-    best = min(scores, key=lambda c: scores[c])
-    return _fit(head, (embedding, truth, weights), best, config)
 
 
 Rows = tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+def _fit_head(
+    head: Head, rows: Rows, config: HeadsConfig, validation: tuple[FloatArray, Sequence[Example]]
+) -> LinearHead:
+    scores = {c: _held_out_loss(head, rows, c, config, validation) for c in config.inverse_regularisation}
+    best = min(scores, key=lambda c: scores[c])
+    return _fit(head, rows, best, config)
 
 
 def _held_out_loss(

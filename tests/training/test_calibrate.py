@@ -10,11 +10,11 @@ from pointsman.training.calibrate import (
     care_probabilities,
     design_effect,
     fit_risk_bounds,
-    fit_temperature,
+    fit_scaling,
     novelty_scale,
     reference_of,
 )
-from pointsman.training.config import NoveltyConfig, RiskBoundConfig
+from pointsman.training.config import CalibrationConfig, NoveltyConfig, RiskBoundConfig
 from tests.fakes import assessed
 
 PROMISE = RiskBoundConfig(promises=(0.02,), confidence=0.9)
@@ -133,7 +133,23 @@ def test_temperature_recovers_a_known_one():
     logits = rng.normal(size=(20_000, 4)) * 2
     true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = np.array([rng.choice(4, p=row) for row in true])
-    assert fit_temperature(logits * 3, truth) == pytest.approx(3, rel=0.05)
+    scaling = fit_scaling(logits * 3, truth, CalibrationConfig())
+    assert scaling.temperature == pytest.approx(3, rel=0.05)
+    assert scaling.shift == pytest.approx(0, abs=0.2)
+
+
+def test_shift_gives_labels_the_frequency_they_have():
+    rng = np.random.default_rng(6)
+    logits = rng.normal(size=(20_000, 3))
+    shifted = np.exp(logits + np.array([1.0, 0.0, -1.0]))
+    truth = np.array([rng.choice(3, p=row) for row in shifted / shifted.sum(axis=1, keepdims=True)])
+    scaling = fit_scaling(logits, truth, CalibrationConfig())
+    assert np.diff(scaling.shift) == pytest.approx([-1, -1], abs=0.1)
+
+
+def test_few_turns_shift_little():
+    logits, truth = np.zeros((10, 3)), np.zeros(10, dtype=np.int64)
+    assert np.abs(fit_scaling(logits, truth, CalibrationConfig()).shift).max() < 0.2
 
 
 def test_reference_measures_in_standard_deviations():

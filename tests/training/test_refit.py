@@ -98,7 +98,8 @@ def bounded(tiny_bundle_path, labelled_file, tmp_path_factory):
         output=tmp_path_factory.mktemp("bounds") / "bundle",
         version="tiny-3",
         calibration_share=1.0,
-        risk_bound=RiskBoundConfig(promises=(0.1, 0.5), data=(labelled_file,)),
+        traffic=(labelled_file,),
+        risk_bound=RiskBoundConfig(promises=(0.1, 0.5)),
     )
     return refit_bounds(tiny_bundle_path, config)
 
@@ -120,9 +121,7 @@ def test_card_names_the_new_bounds_once(bounded):
 def test_bounds_want_calibration_rows_in_the_files_named_for_them(tiny_bundle_path, labelled_file, tmp_path):
     empty = tmp_path / "other.jsonl"
     empty.write_text(json.dumps(ROW), encoding="utf-8")
-    config = TrainConfig(
-        data=(labelled_file,), output=tmp_path / "out", calibration_share=1.0, risk_bound=RiskBoundConfig(data=(empty,))
-    )
+    config = TrainConfig(data=(labelled_file,), output=tmp_path / "out", calibration_share=1.0, traffic=(empty,))
     with pytest.raises(InputError, match=r"other\.jsonl: found no calibration row in them; expected files of --data"):
         refit_bounds(tiny_bundle_path, config)
 

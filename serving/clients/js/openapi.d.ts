@@ -108,6 +108,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Session
+         * @description Return the model that a session is on and why: the reasons are those of the turn under way, never its words.
+         *
+         *     Background calls and subagents are left out. Decisions are recorded off the way of requests, a moment after them.
+         */
+        get: operations["read_session_v1_sessions__session_id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/savings": {
         parameters: {
             query?: never;
@@ -466,6 +488,32 @@ export interface components {
             assumptions: string[];
         };
         /**
+         * SessionAnswer
+         * @description Where a session stands; category and risk are null when nothing was assessed.
+         */
+        SessionAnswer: {
+            /** Session Id */
+            session_id: string;
+            /** Model */
+            model: string;
+            /** Provider */
+            provider: string;
+            /** Effort */
+            effort: string | null;
+            /** Decision Id */
+            decision_id: string;
+            /** Created At */
+            created_at: string;
+            /** Category */
+            category: string | null;
+            /** Risk */
+            risk: string | null;
+            /** Reasons */
+            reasons: string[];
+            /** Codes */
+            codes: string[];
+        };
+        /**
          * SpentAnswer
          * @description Turns summed, in USD: tokens and expected misses as decided, all on the careful model, all on the cheap one.
          */
@@ -705,6 +753,46 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorAnswer"];
+                };
+            };
+        };
+    };
+    read_session_v1_sessions__session_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionAnswer"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -223,6 +223,13 @@ def test_package_loads_with_require(project, pack):
     assert required(project, code) == Router.load().decide({"prompt": "hello"}).model
 
 
+def test_libraries_that_are_missing_are_named(project, tmp_path):
+    bare = tmp_path / "node_modules" / "pointsman-client"
+    shutil.copytree(project / "node_modules" / "pointsman-client", bare)
+    told = required(tmp_path, 'try { require("pointsman-client/in-process") } catch (e) { console.log(e.message) }')
+    assert told.endswith("Run: npm install --ignore-scripts onnxruntime-node @huggingface/tokenizers")
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

@@ -6,7 +6,7 @@ const { createHash, randomUUID } = require("node:crypto");
 const { readFile } = require("node:fs/promises");
 const { join } = require("node:path");
 
-const { Assessor } = require("./assess.cjs");
+const { Assessor } = loaded("./assess.cjs");
 const { Chooser, heard } = require("./choose.cjs");
 const { Texts } = require("./texts.cjs");
 
@@ -203,6 +203,16 @@ class Sessions {
     this.#states.delete(sessionId);
     this.#states.set(sessionId, { nCorrections: 0, corrections: {}, ...state, recent });
     if (this.#states.size > this.#most) this.#states.delete(this.#states.keys().next().value);
+  }
+}
+
+function loaded(path) {
+  try {
+    return require(path);
+  } catch (error) {
+    if (error.code !== "MODULE_NOT_FOUND") throw error;
+    const libraries = "onnxruntime-node @huggingface/tokenizers";
+    throw new Error(`a library is missing; expected ${libraries}. Run: npm install --ignore-scripts ${libraries}`, { cause: error });
   }
 }
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways lint format bench clean
+.PHONY: install serve test test-gateways lint format openapi bench clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -32,6 +32,12 @@ lint: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+## openapi: write the OpenAPI document and the TypeScript types again, after a change of the API
+openapi: $(VENV)/.test
+	$(BIN)/pointsman openapi --output serving/openapi.json
+	PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes --package openapi-typescript@7.13.0 --package typescript@5.9.3 \
+	  openapi-typescript serving/openapi.json -o serving/clients/js/openapi.d.ts
 
 ## bench: slow measurements, as ratios within one run
 bench: $(VENV)/.test

@@ -61,7 +61,7 @@ class TextTokenizer:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
-        self._glosses = dict(glosses or {})
+        self._glosses = _one_gloss_per_form(tokenizer, glosses or {})
         self.budget = budget
         self._cls, self._sep, self._pad = (self._special(name) for name in ("[CLS]", "[SEP]", "[PAD]"))
 
@@ -133,6 +133,23 @@ def read_glosses(path: Path) -> dict[int, list[int]]:
     except (ValueError, TypeError, AttributeError) as error:
         msg = f"{path.name} is no map of token ids to token ids ({type(error).__name__}). Export the bundle again."
         raise BundleCorruptError(msg) from error
+
+
+def _one_gloss_per_form(tokenizer: Tokenizer, glosses: Mapping[int, Sequence[int]]) -> dict[int, Sequence[int]]:
+    """Give terms that are one word once accents are stripped the gloss of the first of them.
+
+    Which of their tokens the tokenizer finds differs from process to process.
+    """
+    first: dict[str, int] = {}
+    found: dict[int, Sequence[int]] = {}
+    added = tokenizer.get_added_tokens_decoder() if glosses else {}
+    for token in sorted(glosses):
+        term = added.get(token)
+        form = str(token) if term is None else term.content
+        if term is not None and term.normalized and tokenizer.normalizer is not None:
+            form = tokenizer.normalizer.normalize_str(form)
+        found[token] = glosses[first.setdefault(form, token)]
+    return found
 
 
 def _cut(ids: list[int], room: int) -> list[int]:

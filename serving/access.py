@@ -27,6 +27,8 @@ _ROLES: Final[dict[str, frozenset[Role]]] = {
     "/v1/models": frozenset({"decide", "review", "operate"}),
     "/v1/feedback": frozenset({"feedback"}),
     "/v1/decisions": frozenset({"review"}),
+    # Whoever may ask for a session's decision may ask which one it was; its words are not told.
+    "/v1/sessions": frozenset({"decide", "review"}),
     "/v1/savings": frozenset({"review", "operate"}),
 }
 _OTHERS: Final[frozenset[Role]] = frozenset({"operate"})

@@ -21,7 +21,7 @@ from .migrations import migrate
 from .model_source import ModelSource
 from .recorder import Recorder
 from .retention import keep_retention
-from .routes import classification, decisions, feedback, health, savings
+from .routes import classification, decisions, feedback, health, savings, sessions
 from .services import Services
 from .settings import Settings
 from .spending import Spending
@@ -73,7 +73,7 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         redoc_url=None,
     )
     install_errors(app)
-    for resource in (decisions, classification, feedback, savings, health):
+    for resource in (decisions, classification, feedback, sessions, savings, health):
         app.include_router(resource.router)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)

@@ -3,7 +3,7 @@
 Credentials never travel: of the headers only those that name session and agent are sent on, and neither proxies,
 cookies nor `.netrc` of the process are used.
 
->>> from pointsman.serving.client import Client
+>>> from pointsman.client import Client
 >>> client = Client("http://127.0.0.1:8095", safe_model="claude-opus-5-5")  # doctest: +SKIP
 >>> client.decide({"prompt": "fix the typo in the README"}).model  # doctest: +SKIP
 'claude-haiku-5-5'
@@ -15,18 +15,18 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final, Self
 
-import anyio
 import httpx
 import orjson
 from anyio.from_thread import start_blocking_portal
 
+from .asker import Asker
 from .envelope import Request, sealed
-from .fail_open import Choice, FailOpen, Failure, NoDecisionError
+from .fail_open import Choice, Failure, NoDecisionError
+from .keys import KEY_HEADER
 
 __all__ = ["AsyncClient", "Choice", "Client", "Failure"]
 
 DEFAULT_URL: Final = "http://127.0.0.1:8095"
-DEFAULT_DEADLINE_MS: Final = 250
 _FEEDBACK_TIMEOUT_S: Final = 15.0
 # A decision is a few KB; an address that is not the service's may send anything.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
@@ -34,82 +34,27 @@ _MAX_ANSWER_BYTES: Final = 1024 * 1024
 _LIMITS: Final = httpx.Limits(max_keepalive_connections=20, keepalive_expiry=4.0)
 
 
-class AsyncClient:
-    """Asks for decisions. One event loop; many requests at once.
+class AsyncClient(Asker):
+    """Asks the service over HTTP.
 
     Parameters
     ----------
     url : str
         Where the service listens.
-    safe_model, models
-        As for `FailOpen`.
-    policy : str, optional
-        A preset in place of the service's own policy.
-    deadline_ms : float
-        For everything from connecting to the last byte. Behind it the safe model is taken.
+    key : str, optional
+        The service's API key, sent as `x-pointsman-key`; needed where the service asks for one.
+    **options
+        As for `Asker`; the deadline holds from connecting to the last byte.
     """
 
-    def __init__(
-        self,
-        url: str = DEFAULT_URL,
-        *,
-        safe_model: str,
-        models: Mapping[str, str] | Collection[str] | None = None,
-        policy: str | None = None,
-        deadline_ms: float = DEFAULT_DEADLINE_MS,
-    ) -> None:
-        if not deadline_ms > 0:
-            msg = f"deadline_ms must be > 0, got {deadline_ms}; 250 is the default."
+    def __init__(self, url: str = DEFAULT_URL, *, key: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        if key is not None and not (key.isascii() and key.isprintable() and key.strip()):
+            msg = "key: expected printable ASCII, as 'pointsman keys create' prints it. Check where it is read from."
             raise ValueError(msg)
-        self._fail_open = FailOpen(safe_model, models)
-        self._policy = policy
-        self._deadline_s = deadline_ms / 1000
+        headers = {"content-type": "application/json"} | ({KEY_HEADER: key} if key else {})
         # No timeout of its own: it would be for each operation, and the deadline is for all of them.
-        self._http = httpx.AsyncClient(base_url=url, timeout=None, trust_env=False, limits=_LIMITS)  # noqa: S113
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How often a decision came (`decided`), and how often none did, by cause."""
-        return Counter(self._fail_open.counts)
-
-    async def decide(
-        self,
-        body: Mapping[str, Any] | bytes,
-        headers: Mapping[str, str] | None = None,
-        *,
-        path: str | None = None,
-        session_id: str | None = None,
-        models: Collection[str] | None = None,
-    ) -> Choice:
-        """Say which model takes a request; never raises, and never later than the deadline.
-
-        Parameters
-        ----------
-        body : mapping or bytes
-            The client's own body, parsed or as it came, or a digest `{"prompt": ...}`.
-        headers : mapping of str to str, optional
-            The client's own headers, credentials included: they stay here.
-        path : str, optional
-            The path that the client used; tells token counts and compaction from turns.
-        session_id : str, optional
-            When neither headers nor body name the session.
-        models : collection of str, optional
-            Of the catalogue's models, only these may take this request.
-        """
-        request = Request(body, headers or {}, path, session_id)
-        detail = ""
-        try:
-            with anyio.fail_after(self._deadline_s):
-                return self._fail_open.accept(request, await self._ask(request, models), models)
-        except NoDecisionError as exc:
-            failure, detail = exc.failure, exc.detail
-        except TimeoutError:
-            failure, detail = Failure.TIMEOUT, f"none within {self._deadline_s * 1000:.0f} ms"
-        except (httpx.HTTPError, OSError) as exc:
-            failure, detail = Failure.UNREACHABLE, type(exc).__name__
-        except Exception as exc:  # whatever it was, the request behind this one still has to go somewhere
-            failure, detail = Failure.ERROR, type(exc).__name__
-        return self._fail_open.fail(request, failure, detail)
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, trust_env=False, limits=_LIMITS)  # noqa: S113
 
     async def feedback(self, decision_id: str, outcome: str, **fields: Any) -> str:
         """Tell how a decision went; returns the feedback's id once it is stored.
@@ -132,10 +77,19 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _ask(self, request: Request, models: Collection[str] | None) -> object:
-        content = sealed(request, {"models": self._fail_open.allowed(models), "policy": self._policy})
-        headers = {"content-type": "application/json"}
-        async with self._http.stream("POST", "/v1/decide", content=content, headers=headers) as answer:
+    async def _answer(self, request: Request, models: list[str] | None) -> object:
+        content = sealed(request, {"models": models, "policy": self._policy})
+        try:
+            received = await self._send(content)
+        except (httpx.HTTPError, OSError) as exc:
+            raise NoDecisionError(Failure.UNREACHABLE, type(exc).__name__) from None
+        try:
+            return orjson.loads(received)
+        except ValueError:
+            raise NoDecisionError(Failure.GARBAGE, "the answer is no JSON") from None
+
+    async def _send(self, content: bytes) -> bytes:
+        async with self._http.stream("POST", "/v1/decide", content=content) as answer:
             if answer.status_code != httpx.codes.OK:
                 raise NoDecisionError(Failure.STATUS, str(answer.status_code))
             received = bytearray()
@@ -143,10 +97,7 @@ class AsyncClient:
                 received += chunk
                 if len(received) > _MAX_ANSWER_BYTES:
                     raise NoDecisionError(Failure.GARBAGE, "the answer is too long")
-        try:
-            return orjson.loads(received)
-        except ValueError:
-            raise NoDecisionError(Failure.GARBAGE, "the answer is no JSON") from None
+        return bytes(received)
 
 
 class Client:

@@ -4,13 +4,10 @@ FastAPI's own page loads Swagger UI from a content network, which many places wh
 should not have to.
 """
 
-import copy
 import json
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any, Final
-
-from fastapi import FastAPI
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -18,18 +15,6 @@ _STYLE: Final = (
     "pre{background:#f4f4f4;padding:.75rem;overflow-x:auto}.method{color:#06c}"
     "@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}pre{background:#222}.method{color:#6bf}}"
 )
-
-
-def api_schema(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI description without the 422 that FastAPI adds to every route with a parameter."""
-    schema = copy.deepcopy(app.openapi())
-    for methods in schema["paths"].values():
-        for operation in methods.values():
-            if "HTTPValidationError" in json.dumps(operation["responses"].get("422")):
-                del operation["responses"]["422"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        schema["components"]["schemas"].pop(name, None)
-    return schema
 
 
 def render_docs(schema: Mapping[str, Any]) -> str:
@@ -54,17 +39,20 @@ def _operations(schema: Mapping[str, Any]) -> Iterator[str]:
                 for name, example in body["examples"].items():
                     yield f"<p>Body, {escape(name)}</p>{_pre(example['value'])}"
             elif body:
-                yield f"<p>Body</p>{_pre(body['schema'])}"
+                yield f"<p>Body {_link(body['schema'])}</p>"
             for status, response in operation.get("responses", {}).items():
                 shape = response.get("content", {}).get("application/json", {}).get("schema", {})
-                name = str(shape.get("$ref", "")).rpartition("/")[2]
-                link = f' <a href="#{escape(name)}">{escape(name)}</a>' if name else ""
-                yield f"<p><code>{escape(status)}</code> {escape(response.get('description', ''))}{link}</p>"
+                yield f"<p><code>{escape(status)}</code> {escape(response.get('description', ''))} {_link(shape)}</p>"
 
 
 def _shapes(schema: Mapping[str, Any]) -> Iterator[str]:
     for name, shape in schema.get("components", {}).get("schemas", {}).items():
         yield f'<h2 id="{escape(name)}">{escape(name)}</h2><p>{escape(shape.get("description", ""))}</p>{_pre(shape)}'
+
+
+def _link(shape: Mapping[str, Any]) -> str:
+    name = escape(str(shape.get("$ref", "")).rpartition("/")[2])
+    return f'<a href="#{name}">{name}</a>' if name else ""
 
 
 def _pre(value: object) -> str:

@@ -120,6 +120,13 @@ class DecisionNotFoundError(ServingError):
         super().__init__("No decision has this id. Ids come back from /v1/decide as decision_id.")
 
 
+class SessionNotFoundError(ServingError):
+    """Nothing was decided for this session."""
+
+    def __init__(self) -> None:
+        super().__init__("No decision of this session is recorded. Its id is what the client sends with its requests.")
+
+
 class FeedbackConflictError(ServingError):
     """The feedback id is taken by other feedback."""
 
@@ -160,6 +167,7 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = {
     OverloadedError: (429, "overloaded"),
     NotReadyError: (503, "not_ready"),
     DecisionNotFoundError: (404, "decision_not_found"),
+    SessionNotFoundError: (404, "session_not_found"),
     FeedbackConflictError: (409, "feedback_conflict"),
     RecordRejectedError: (422, "invalid_input"),
     StoreUnavailableError: (503, "store_unavailable"),

@@ -115,6 +115,20 @@ def feedback_since(store: Store, since: str) -> Iterator[FeedbackRecord]:
     return (FeedbackRecord.from_json(row) for (row,) in _rows(store, query))
 
 
+def last_of_session(store: Store, session_id: str, *, turn_key: str | None = None) -> DecisionRecord | None:
+    """Return the last decision of a session's own conversation; of a turn, the one that began it."""
+    kinds = ("task", "tool_loop") if turn_key is None else ("task",)
+    query = (
+        sa.select(_RECORD)
+        .where(DECISIONS.c.session_id == session_id, DECISIONS.c.kind.in_(kinds), _text("agent_id").is_(None))
+        .order_by(DECISIONS.c.created_at.desc())
+        .limit(1)
+    )
+    if turn_key is not None:
+        query = query.where(_text("turn_key") == turn_key)
+    return next((DecisionRecord.from_json(row) for (row,) in _rows(store, query)), None)
+
+
 def _text(name: str) -> Any:
     return _RECORD[name].as_string()
 

@@ -153,6 +153,21 @@ class FeedbackAnswer(_Shape):
     decision_id: str
 
 
+class SessionAnswer(_Shape):
+    """Where a session stands; category and risk are null when nothing was assessed."""
+
+    session_id: str
+    model: str
+    provider: str
+    effort: str | None
+    decision_id: str
+    created_at: str
+    category: str | None
+    risk: str | None
+    reasons: list[str]
+    codes: list[str]
+
+
 class SpentAnswer(_Shape):
     """Turns summed, in USD: tokens and expected misses as decided, all on the careful model, all on the cheap one."""
 

@@ -53,18 +53,25 @@ class GatewayCommand:
 class EnvCommand:
     """Prints environment variables."""
 
-    help = "print the environment that sends Claude Code through a gateway"
+    help = "print the environment that sends a client through a gateway, for a gateway or a profile of models"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("name", choices=sorted(_LISTENS), help="the gateway")
+        parser.add_argument("name", help=f"a gateway ({', '.join(sorted(_LISTENS))}), a profile, or a catalogue file")
+        parser.add_argument("--gateway", choices=sorted(_LISTENS), default="litellm", help="for a profile")
         parser.add_argument("--base-url", help="where the gateway listens, when not where its configuration says")
 
     def run(self, args: argparse.Namespace) -> int:
         """Print lines for `eval "$(pointsman env ...)"`."""
-        base_url, key = _LISTENS[args.name]
-        print(f'export ANTHROPIC_BASE_URL="{args.base_url or base_url}"')
-        if key is not None:
-            # The variable's name, not its value: nothing secret is printed.
-            print(f'export ANTHROPIC_AUTH_TOKEN="${key}"')
-            print("unset ANTHROPIC_API_KEY")
+        from pointsman.classifier.catalog import Catalog
+
+        from .environment import Listener, client_lines, profile_lines
+
+        gateway = args.name if args.name in _LISTENS else args.gateway
+        base_url, key = _LISTENS[gateway]
+        listener = Listener(args.base_url or base_url, key)
+        if args.name in _LISTENS:
+            lines = client_lines(listener)
+        else:
+            lines = profile_lines(Catalog.load(args.name), gateway, listener)
+        print("\n".join(lines))
         return 0

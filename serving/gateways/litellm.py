@@ -13,15 +13,16 @@ Both read `callback_settings: pointsman:` of the same file. Nothing here raises 
 """
 
 import logging
-from collections import Counter
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pointsman.serving.client import DEFAULT_DEADLINE_MS, DEFAULT_URL, AsyncClient
+from pointsman.serving.asker import DEFAULT_DEADLINE_MS, Asker
+from pointsman.serving.client import DEFAULT_URL, AsyncClient
 from pointsman.serving.fail_open import Choice
 from pointsman.serving.gateways.in_process import InProcess
 
@@ -33,6 +34,7 @@ TURN_CALLS: Final = frozenset(
     {"anthropic_messages", "aanthropic_messages", "completion", "acompletion", "responses", "aresponses"}
 )
 _NOTE: Final = "pointsman"
+_FROM_ENVIRONMENT: Final = "os.environ/"
 _SAFE_TIER: Final = "REASONING"
 
 
@@ -52,8 +54,8 @@ class LiteLLMSettings:
         The catalogue's names to tiers, for `classifier`.
     safe_tier : str
         For `classifier`, as `safe_model`.
-    url, policy, deadline_ms
-        As for `AsyncClient`.
+    url, key, policy, deadline_ms
+        As for `AsyncClient`; `os.environ/NAME` for a key reads it from the environment, as LiteLLM's own keys do.
     in_process : bool
         Decide in LiteLLM's own process; `bundle` and `catalog` then name others than the ones that ship.
     """
@@ -64,6 +66,7 @@ class LiteLLMSettings:
     tiers: Mapping[str, str] = field(default_factory=dict)
     safe_tier: str = _SAFE_TIER
     url: str = DEFAULT_URL
+    key: str | None = field(default=None, repr=False)
     policy: str | None = None
     deadline_ms: float = DEFAULT_DEADLINE_MS
     in_process: bool = False
@@ -91,24 +94,7 @@ class LiteLLMSettings:
         return cls(**values)
 
 
-class Decider(Protocol):
-    """What `AsyncClient` and `InProcess` have in common."""
-
-    @property
-    def counts(self) -> Counter[str]: ...
-
-    async def decide(
-        self,
-        body: Mapping[str, Any] | bytes,
-        headers: Mapping[str, str] | None = None,
-        *,
-        path: str | None = None,
-        session_id: str | None = None,
-        models: Collection[str] | None = None,
-    ) -> Choice: ...
-
-
-def decider_of(settings: LiteLLMSettings, safe_model: str, models: Mapping[str, str]) -> Decider:
+def decider_of(settings: LiteLLMSettings, safe_model: str, models: Mapping[str, str]) -> Asker:
     """Return what answers, as the settings ask for it."""
     if not safe_model or not models:
         msg = f"callback_settings.{SETTINGS_KEY}: safe_model and models must be set. Name your model groups there."
@@ -116,6 +102,7 @@ def decider_of(settings: LiteLLMSettings, safe_model: str, models: Mapping[str, 
     if not settings.in_process:
         return AsyncClient(
             settings.url,
+            key=_key(settings.key),
             safe_model=safe_model,
             models=models,
             policy=settings.policy,
@@ -132,7 +119,7 @@ def decider_of(settings: LiteLLMSettings, safe_model: str, models: Mapping[str, 
 class Rerouter:
     """Rewrites `model` of the requests that carry a turn."""
 
-    def __init__(self, settings: LiteLLMSettings, decider: Decider) -> None:
+    def __init__(self, settings: LiteLLMSettings, decider: Asker) -> None:
         self.settings, self.decider = settings, decider
 
     async def reroute(self, key: object, data: dict[str, Any], call_type: str) -> None:
@@ -160,7 +147,7 @@ class Rerouter:
 class TierClassifier:
     """Names the tier of a `complexity_router` group: the one that stands beside the chosen model in `tiers`."""
 
-    def __init__(self, decider: Decider) -> None:
+    def __init__(self, decider: Asker) -> None:
         self.decider = decider
 
     async def classify(self, context: Any) -> str:
@@ -204,6 +191,16 @@ async def permitted(key: Any, groups: Collection[str]) -> set[str]:
         else:
             kept.add(group)
     return kept
+
+
+def _key(named: str | None) -> str | None:
+    variable = (named or "").removeprefix(_FROM_ENVIRONMENT)
+    if not named or variable == named:
+        return named
+    if not os.environ.get(variable):
+        msg = f"callback_settings.{SETTINGS_KEY}.key: {variable} is not set. Export it, or remove the setting."
+        raise ValueError(msg)
+    return os.environ[variable]
 
 
 def _settings() -> LiteLLMSettings:

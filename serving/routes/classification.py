@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pointsman.classifier.answers import assessment_answer
 from pointsman.classifier.assessment import Assessment, Turn
 from pointsman.classifier.errors import InputError
+from pointsman.serving.api_schema import body_of
 from pointsman.serving.bodies import OddBodyError, read_body, unpack
 from pointsman.serving.schemas import ClassifyAnswer, ClassifyRequest, ErrorAnswer, parse
 from pointsman.serving.services import Services, services_of
@@ -18,9 +19,7 @@ _BATCH_SIZE: Final = 16
 
 router = APIRouter(tags=["classification"])
 
-_BODY: Final = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": ClassifyRequest.model_json_schema()}}}
-}
+_BODY: Final = body_of(ClassifyRequest)
 
 
 @router.post(

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 
 from pointsman.classifier.errors import InputError
 from pointsman.classifier.records import MAX_NAME_LENGTH, FeedbackRecord, check_labels, utc_now
+from pointsman.serving.api_schema import body_of
 from pointsman.serving.bodies import read_body
 from pointsman.serving.errors import StoreUnavailableError
 from pointsman.serving.schemas import ErrorAnswer, FeedbackAnswer, FeedbackRequest, parse
@@ -16,9 +17,7 @@ from pointsman.serving.services import Services, services_of
 
 router = APIRouter(tags=["feedback"])
 
-_BODY: Final = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": FeedbackRequest.model_json_schema()}}}
-}
+_BODY: Final = body_of(FeedbackRequest)
 # A judgement with a comment; anything near the limit of /v1/decide is a mistake.
 _MAX_BYTES: Final = 64 * 1024
 

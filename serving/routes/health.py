@@ -8,7 +8,8 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from pointsman.classifier.labels import HEADS
-from pointsman.serving.docs_page import api_schema, render_docs
+from pointsman.serving.api_schema import api_schema
+from pointsman.serving.docs_page import render_docs
 from pointsman.serving.errors import NotReadyError, StoreUnavailableError, error_answer
 from pointsman.serving.schemas import ErrorAnswer, catalog_answer
 from pointsman.serving.services import services_of

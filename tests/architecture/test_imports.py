@@ -60,6 +60,13 @@ def test_command_line_loads_nothing_heavy_before_a_command_runs():
     assert result.stdout.strip() == "[]", result.stderr
 
 
+def test_client_in_a_clean_process_loads_no_server():
+    heavy = (*HEAVY, "onnxruntime", "uvicorn", "pydantic")
+    code = f"import sys, pointsman.client; print([name for name in {heavy} if name in sys.modules])"
+    result = run(code)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
 def test_importing_does_no_work():
     code = (
         "import sys, os; before = dict(os.environ); import pointsman.classifier, pointsman.training; "

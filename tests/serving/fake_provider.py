@@ -71,10 +71,14 @@ class Exchange:
 
 @dataclass
 class FakeProvider:
-    """Answers by `script`; `decide` makes it a gateway. `exchanges` grows in order of arrival."""
+    """Answers by `script`; `decide` makes it a gateway, and `page` answers what is fetched from it.
+
+    `exchanges` grows in order of arrival.
+    """
 
     script: Script
     decide: Decide | None = None
+    page: Callable[[str], tuple[int, bytes]] | None = None
     exchanges: list[Exchange] = field(default_factory=list)
     served_models: list[str] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
@@ -155,6 +159,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._keep()
+        if self.server.provider.page is not None:
+            status, content = self.server.provider.page(self.path)
+            self._send(status, "application/json", content)
+            return
         self._send(404, "application/json", b'{"type": "error", "error": {"type": "not_found_error", "message": ""}}')
 
     def do_POST(self) -> None:

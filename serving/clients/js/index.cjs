@@ -17,6 +17,8 @@ const AGENT_HEADER = "x-claude-code-agent-id";
 const SENT_HEADERS = Object.freeze([
   ...SESSION_HEADERS, AGENT_HEADER, "x-openai-subagent", "anthropic-version", "anthropic-beta",
 ]);
+// The service's own key; never one that a client sent.
+const KEY_HEADER = "x-pointsman-key";
 const TOOL_SECRETS = ["authorization", "authorization_token", "headers"];
 const MAX_ANSWER_BYTES = 1024 * 1024;
 const MAX_SESSIONS = 10_000;
@@ -30,12 +32,12 @@ class NoDecision extends Error {
 }
 
 class Client {
-  #url; #safeModel; #names; #policy; #deadlineMs; #log;
+  #url; #safeModel; #names; #policy; #deadlineMs; #log; #ownHeaders;
   #counts = {};
   // Session and agent -> the model of its turn, and whether it is only the safe one.
   #models = new Map();
 
-  constructor({ url = "http://127.0.0.1:8095", safeModel, models, policy, deadlineMs = 250, log = console.warn } = {}) {
+  constructor({ url = "http://127.0.0.1:8095", safeModel, models, policy, key, deadlineMs = 250, log = console.warn } = {}) {
     if (typeof safeModel !== "string" || !safeModel) throw new TypeError("safeModel must be a model's name; set it.");
     if (!(deadlineMs > 0)) throw new TypeError(`deadlineMs must be > 0, got ${deadlineMs}; 250 is the default.`);
     if (models != null && typeof models !== "object") throw new TypeError("models must be a list or an object of names.");
@@ -43,6 +45,7 @@ class Client {
     this.#safeModel = safeModel;
     this.#names = Array.isArray(models) ? Object.fromEntries(models.map((name) => [name, name])) : (models ?? null);
     this.#policy = policy;
+    this.#ownHeaders = { "content-type": "application/json", ...(key ? { [KEY_HEADER]: key } : {}) };
     this.#deadlineMs = deadlineMs;
     this.#log = log;
   }
@@ -66,7 +69,7 @@ class Client {
   async feedback(decisionId, outcome, fields = {}) {
     const answer = await fetch(`${this.#url}/v1/feedback`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: this.#ownHeaders,
       body: JSON.stringify({ decision_id: decisionId, outcome, ...fields }),
       signal: AbortSignal.timeout(FEEDBACK_TIMEOUT_MS),
     });
@@ -81,7 +84,7 @@ class Client {
     };
     const answer = await fetch(`${this.#url}/v1/decide`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: this.#ownHeaders,
       body: JSON.stringify(envelope),
       redirect: "manual",
       signal: AbortSignal.timeout(this.#deadlineMs),

@@ -1,29 +1,14 @@
+import type { components } from "./openapi.js";
+
 /** Why there is no decision. */
 export type Failure = "timeout" | "unreachable" | "status" | "garbage" | "unknown_model" | "error";
 export const FAILURES: readonly Failure[];
 
-export interface HeadAnswer {
-  label: string;
-  probability: number;
-  probabilities: Record<string, number>;
-}
-
 /** The service's answer, as `POST /v1/decide` gives it. */
-export interface Decision {
-  model: string;
-  provider: string;
-  fallbacks: string[];
-  decision_id: string;
-  kind: "task" | "tool_loop" | "background" | "subagent";
-  category: HeadAnswer | null;
-  risk: HeadAnswer | null;
-  scope: HeadAnswer | null;
-  turn: HeadAnswer | null;
-  reasons: string[];
-  sticky: boolean;
-  session_id: string | null;
-  [field: string]: unknown;
-}
+export type Decision = components["schemas"]["DecisionAnswer"];
+export type HeadAnswer = components["schemas"]["HeadAnswer"];
+/** How a turn went, as `POST /v1/feedback` takes it. */
+export type Feedback = components["schemas"]["FeedbackRequest"];
 
 export interface Choice {
   /** In your own names, when `models` maps to them. */
@@ -42,6 +27,8 @@ export interface Options {
   models?: readonly string[] | Readonly<Record<string, string>>;
   /** A preset in place of the service's own policy. */
   policy?: string;
+  /** The service's API key, sent as `x-pointsman-key`; needed where the service asks for one. */
+  key?: string;
   /** From connecting to the last byte; 250 when left out. */
   deadlineMs?: number;
   /** Told each time that no decision came; `console.warn` when left out. */
@@ -61,7 +48,7 @@ export class Client {
   decide(body: object | string, asked?: Asked): Promise<Choice>;
   feedback(
     decisionId: string,
-    outcome: "success" | "failure" | "corrected" | "escalated" | "abandoned",
-    fields?: Record<string, unknown>,
+    outcome: Feedback["outcome"],
+    fields?: Partial<Omit<Feedback, "decision_id" | "outcome">>,
   ): Promise<string>;
 }

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pointsman import client as public
 from pointsman.classifier import identity
 from pointsman.classifier.request import read_request
+from pointsman.client import AsyncClient, Client, Failure
+from pointsman.serving import client as implementation
 from pointsman.serving import envelope
-from pointsman.serving.client import AsyncClient, Client, Failure
 from pointsman.serving.envelope import Request, readable_part, sealed
 
 from ..clients import RACE, TYPO, claude_body
@@ -27,6 +29,10 @@ REQUESTS = Path(__file__).parents[2] / "data" / "requests"
 def client(relay):
     with Client(relay.url, safe_model=SAFE, deadline_ms=20_000) as client:
         yield client
+
+
+def test_public_names_are_those_of_the_service_package():
+    assert all(getattr(public, name) is getattr(implementation, name) for name in public.__all__)
 
 
 def test_async_client_answers_many_at_once(relay):
@@ -60,6 +66,7 @@ def test_proxies_of_the_environment_are_not_used(relay, monkeypatch):
     [
         ({"safe_model": ""}, "safe_model must be a model's name"),
         ({"safe_model": SAFE, "models": "claude-opus-5-5"}, "models a mapping or a list of names"),
+        ({"safe_model": SAFE, "key": "two\nlines"}, "key: expected printable ASCII"),
         ({"safe_model": SAFE, "deadline_ms": 0}, "deadline_ms must be > 0, got 0; 250 is the default"),
     ],
 )

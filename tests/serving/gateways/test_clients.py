@@ -194,6 +194,19 @@ def test_credentials_are_neither_sent_nor_logged(relay, hasty, headers):
     assert SECRET not in hasty.logged
 
 
+def test_key_of_the_service_is_sent_with_every_question(relay, make, headers):
+    client = make(key="psm_000_own")
+    choice = client.decide(claude_body(RACE), headers | {"x-pointsman-key": "psm_111_of_the_caller"})
+    client.feedback(choice.decision_id, "success")
+    assert bytes(relay.received).lower().count(b"x-pointsman-key: psm_000_own\r\n") == 2
+    assert b"psm_111" not in relay.received
+
+
+def test_no_key_is_sent_where_none_is_given(relay, client):
+    client.decide(claude_body(RACE))
+    assert b"x-pointsman-key" not in bytes(relay.received).lower()
+
+
 def test_feedback_is_stored_under_its_decision(client, service, headers):
     choice = client.decide(claude_body(RACE), headers)
     feedback_id = client.feedback(choice.decision_id, "success", cost_usd=0.5)

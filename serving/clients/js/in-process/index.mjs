@@ -1,0 +1,3 @@
+import inProcess from "./index.cjs";
+
+export const { PackError, Router } = inProcess;

@@ -24,6 +24,7 @@ from .errors import PolicyError
 from .labels import CAREFUL_CATEGORIES, CATEGORIES
 from .policy_file import Policy
 from .reasons import CODES
+from .risk_bound import Promises, promise_for, promises_of
 
 ROUTING: Final = "routing.json"
 FORMAT: Final = 1
@@ -81,8 +82,7 @@ def routing_of(rules: Rules, bundle: Bundle) -> dict[str, Any]:
         As for `write_pack`.
     """
     catalog = rules.catalog
-    bound = bundle.manifest.risk_bound
-    threshold = None if bound is None else bound.threshold
+    promises = promises_of(bundle.manifest.risk_bounds)
     _refuse_what_is_not_carried(rules.policy)
     return {
         "format": FORMAT,
@@ -93,7 +93,7 @@ def routing_of(rules: Rules, bundle: Bundle) -> dict[str, Any]:
         "roles": {role: list(names) for role, names in catalog.roles.items()},
         "careful_categories": sorted(CATEGORIES.index(name) for name in CAREFUL_CATEGORIES),
         "policy": rules.policy.name,
-        "policies": {name: _policy(policy, catalog, threshold) for name, policy in rules.presets.items()},
+        "policies": {name: _policy(policy, catalog, promises) for name, policy in rules.presets.items()},
         "texts": {
             "max_context_messages": text.MAX_CONTEXT_MESSAGES,
             "max_message_chars": text.MAX_MESSAGE_CHARS,
@@ -125,13 +125,14 @@ def _model(model: Model, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-def _policy(policy: Policy, catalog: Catalog, threshold: float | None) -> dict[str, Any]:
+    kept = promise_for(promises, policy.max_missed)
+def _policy(policy: Policy, catalog: Catalog, promises: Promises) -> dict[str, Any]:
     figures: Mapping[str, Any] = {name: getattr(policy, name) for name in _FIGURES}
     return {
         **figures,
         "models": {use: list(policy.named(use, catalog)) for use in policy.models},
         "load_table": policy.load_table.tolist(),
-        "care_threshold": threshold,
+        "care_threshold": None if kept is None else kept[1],
     }
 
 

@@ -14,7 +14,7 @@ all (`policy.keep`). A session whose model does not take the request must leave 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -53,21 +53,27 @@ TABLE: Final[Mapping[Situation, Moves]] = {
 OTHER_FAMILY: Final = 0.5
 
 
-def corrections_of(model: Model, corrections: Mapping[str, float], catalog: Catalog) -> float:
-    """Return how many of a session's corrections count against a model.
+def corrections_of(models: Iterable[Model], corrections: Mapping[str, float], catalog: Catalog) -> dict[str, float]:
+    """Return, per model, how many of a session's corrections count against it.
 
     All of its own, of its family's, and of models that are trusted with more: where those were corrected, the task is
     hard. `OTHER_FAMILY` of those in its own tier, and none of those that are trusted with less. So a correction lets no
     relative and nobody below look better than the model that was corrected.
     """
-    rank, counted = catalog.rank(model.name), 0.0
-    for name, times in corrections.items():
-        other = catalog.model(name)
-        above = catalog.rank(name) - rank
-        if name == model.name or (other is not None and (above > 0 or (above == 0 and other.family == model.family))):
-            counted += times
-        elif other is not None and above == 0:
-            counted += OTHER_FAMILY * times
+    told = [
+        (catalog.rank(name), catalog.by_name[name].family, times)
+        for name, times in corrections.items()
+        if name in catalog.by_name
+    ]
+    counted = {}
+    for model in models:
+        own, total = catalog.rank(model.name), 0.0
+        for rank, family, times in told:
+            if rank > own or (rank == own and family == model.family):
+                total += times
+            elif rank == own:
+                total += OTHER_FAMILY * times
+        counted[model.name] = total
     return counted
 
 

@@ -283,15 +283,15 @@ def _costs(case: _Case, fitting: Sequence[Model]) -> list[CandidateCost]:
     tokens = tokens_of(context, cached, load)
     middle = context + load.growth_tokens / 2
     luck = _luck(case, fitting)
+    counted = corrections_of(fitting, present.corrections, catalog) if present.corrections else {}
     costs = []
     for model in fitting:
         name, tier = model.name, model.prices(middle)
         rate = rates[catalog.places[name]]
         if luck:
             rate = min(1.0, rate * luck[name])
-        if present.corrections:
-            counted = corrections_of(model, present.corrections, catalog)
-            rate = after_corrections(rate, counted, policy.correction_trials, policy.prior_trials)
+        if counted:
+            rate = after_corrections(rate, counted[name], policy.correction_trials, policy.prior_trials)
         switch = 0.0 if here is None or name == here else policy.coherence_usd + reread_cost(tier, cached)
         read = cached * tier.cache_read / 1e6
         cost = CandidateCost(name, price(tier, tokens), switch, rate * loss, None, read, rate)

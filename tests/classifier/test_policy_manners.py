@@ -154,7 +154,7 @@ def test_correction_of_a_careful_model_is_held_against_its_relatives_too():
     ids=["itself", "family", "below", "above", "other family", "unknown"],
 )
 def test_correction_counts_by_family_and_tier(model, corrected, counted):
-    assert corrections_of(CATALOG.model(model), {corrected: 2.0}, CATALOG) == counted
+    assert corrections_of([CATALOG.model(model)], {corrected: 2.0}, CATALOG) == {model: counted}
 
 
 def test_model_that_no_longer_takes_the_session_is_left_upwards():

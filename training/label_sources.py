@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pointsman.classifier.errors import InputError
-from pointsman.classifier.labels import HEADS
+from pointsman.classifier.labels import HEADS, Head
 
 from . import labels_from_next
 from .label_files import labels_by
@@ -156,7 +156,7 @@ def gather(rows: Iterable[Row], files: Sequence[Path] = (), *, assess: Assess | 
     for number, row in enumerate(rows):
         ids.append(str(row.get("id")))
         session = str(row.get("session") or row.get("group") or "")
-        found = list(_explicit(row, judged.get(ids[-1], {})))
+        found = list(explicit_labels(row, judged.get(ids[-1], {})))
         explicit.append(bool(found))
         for name, source, label in (*found, *_implicit(row, before.get(session), assess if found else None)):
             votes[name].add(number, source, LABELS[name].index(label))
@@ -170,7 +170,7 @@ def gather(rows: Iterable[Row], files: Sequence[Path] = (), *, assess: Assess | 
     return Labels(combined, summary)
 
 
-def _explicit(row: Row, judged: Mapping[str, Mapping[Any, str]]) -> Iterator[tuple[str, str, str]]:
+def explicit_labels(row: Row, judged: Mapping[str, Mapping[Any, str]]) -> Iterator[tuple[Head, str, str]]:
     """Yield (head, source, label) as people and language models said."""
     explicit = [(by, labels) for by, labels in judged.items() if labels]
     given = row.get("votes")

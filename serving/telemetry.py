@@ -21,6 +21,9 @@ STORE_FAILURES: Final = "pointsman_store_failures_total"
 SESSION_STORE_FAILURES: Final = "pointsman_session_store_failures_total"
 RELOADS: Final = "pointsman_reloads_total"
 READY: Final = "pointsman_ready"
+DRIFT_SCORE: Final = "pointsman_drift_score"
+DRIFT_ALERT: Final = "pointsman_drift_alert"
+DRIFT_TURNS: Final = "pointsman_drift_turns"
 
 NAMES: Final = (
     DECISIONS,
@@ -38,6 +41,9 @@ NAMES: Final = (
     SESSION_STORE_FAILURES,
     RELOADS,
     READY,
+    DRIFT_SCORE,
+    DRIFT_ALERT,
+    DRIFT_TURNS,
 )
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -70,6 +76,11 @@ class Telemetry:
             INFERENCES_WAITING: self._gauge(INFERENCES_WAITING, "Inferences in wait or running."),
             RECORDS_WAITING: self._gauge(RECORDS_WAITING, "Records in wait for the store."),
             READY: self._gauge(READY, "1 when the model is warm and the store can be reached."),
+            DRIFT_SCORE: self._gauge(
+                DRIFT_SCORE, "How far recent turns differ from those before, by signal.", "signal"
+            ),
+            DRIFT_ALERT: self._gauge(DRIFT_ALERT, "2 for an alert, 1 for worth a look, else 0.", "signal"),
+            DRIFT_TURNS: self._gauge(DRIFT_TURNS, "Turns behind the drift scores, by span of time.", "span"),
         }
 
     def observe(self, name: str, value: float = 1.0, **labels: str) -> None:
@@ -80,7 +91,8 @@ class Telemetry:
         elif name in self._histograms:
             self._histograms[name].labels(**labels).observe(value)
         else:
-            self._gauges[name].set(value)
+            gauge = self._gauges[name]
+            (gauge.labels(**labels) if labels else gauge).set(value)
 
     def observe_decision(self, decision: Decision, source: str) -> None:
         """Count one answer and the parts of its time."""
@@ -106,5 +118,5 @@ class Telemetry:
     def _histogram(self, name: str, help_text: str, *labels: str) -> Histogram:
         return Histogram(name, help_text, labels, buckets=_BUCKETS, registry=self.registry)
 
-    def _gauge(self, name: str, help_text: str) -> Gauge:
-        return Gauge(name, help_text, registry=self.registry)
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(name, help_text, labels, registry=self.registry)

@@ -103,6 +103,7 @@ def compare(
     reference, recent : iterable of SeenSignals
         Turns of the earlier and of the later span.
     thresholds : Thresholds
+        From where on there is a look or an alert.
     """
     before, now = _counts(reference), _counts(recent)
     return [_drift(name, before[name], now[name], thresholds) for name in SIGNALS if before[name] or now[name]]

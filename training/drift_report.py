@@ -214,8 +214,8 @@ def report_markdown(report: DriftReport) -> str:
         "",
         f"{report.n_recent} turns against {report.n_reference}: {report.about}. Scores are population stability "
         f"indices less what chance gives; from {limits.watch} on they are worth a look, from {limits.alert} on an "
-        "alert. `failure` is the rise of the failure rate, `embedding` the move of the mean text over the spread of texts "
-        f"(a look from {_SHIFT_WATCH}, an alert from {_SHIFT_ALERT}).",
+        "alert. `failure` is the rise of the failure rate, `embedding` the move of the mean text over the spread of "
+        f"texts (a look from {_SHIFT_WATCH}, an alert from {_SHIFT_ALERT}).",
         "",
         f"**Alerts: {', '.join(report.alerts) or 'none'}.**",
         "",

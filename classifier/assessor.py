@@ -52,12 +52,16 @@ class Assessor:
 
     def assess_texts(self, texts: Sequence[Text]) -> list[Assessment]:
         """Assess model inputs, in order."""
+        return self.look(texts)[0]
+
+    def look(self, texts: Sequence[Text]) -> tuple[list[Assessment], FloatArray]:
+        """Assess model inputs, and return their unit embeddings, shape (n_texts, n_dimensions), too."""
         if not texts:
-            return []
+            return [], np.zeros((0, 0), dtype=np.float32)
         encoded = self._encoder.encode(texts)
         probabilities = self.probabilities(encoded)
         scores = novelty(encoded.surface, self._reference, self.bundle.manifest.novelty)
-        return [
+        assessments = [
             Assessment(
                 **{head: HeadResult(head, tuple(probabilities[head][row].tolist())) for head in HEADS},
                 novelty=float(scores[row]),
@@ -65,6 +69,7 @@ class Assessor:
             )
             for row in range(len(texts))
         ]
+        return assessments, encoded.embedding
 
     def probabilities(self, encoded: Encoded) -> dict[Head, npt.NDArray[np.float64]]:
         """Apply each head's temperature to its logits."""

@@ -17,6 +17,7 @@ from .assessment import Assessment, CandidateCost, Decision, Exclusion, HeadResu
 from .errors import InputError
 from .labels import HEADS, Head
 from .limits import UNLIMITED, Caller, Limits
+from .prompt_form import script_of
 
 DECISION_SCHEMA: Final = 1
 FEEDBACK_SCHEMA: Final = 1
@@ -56,6 +57,10 @@ class DecisionRecord:
         Who asked, as the gateway said.
     expected_spend_usd : float or None
         Tokens of the whole turn on the chosen model; None where nothing was weighed.
+    n_chars : int or None
+        Length of the prompt; None in rows that were written before it was kept.
+    script : str or None
+        Of the prompt (`prompt_form.script_of`); None as above.
     prompt, context
         None unless the service stores text.
     """
@@ -99,6 +104,8 @@ class DecisionRecord:
     team: str | None = None
     key_id: str | None = None
     expected_spend_usd: float | None = None
+    n_chars: int | None = None
+    script: str | None = None
     prompt: str | None = None
     context: tuple[Message, ...] | None = None
 
@@ -153,6 +160,8 @@ class DecisionRecord:
             project=None if caller is None else _name(caller.project),
             team=None if caller is None else _name(caller.team),
             key_id=None if caller is None else _name(caller.key_id),
+            n_chars=len(turn.prompt),
+            script=script_of(turn.prompt) if turn.prompt else None,
             expected_spend_usd=next((c.tokens for c in decision.expected_cost if c.model == decision.model), None),
         )
 

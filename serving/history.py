@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from pointsman.classifier.drift import SeenSignals, signals_of
+from pointsman.classifier.labels import HEADS
 from pointsman.classifier.limits import Caller
 from pointsman.classifier.outcomes import Judged, SeenLoad, SeenTurn
 from pointsman.classifier.records import DecisionRecord, FeedbackRecord
@@ -78,6 +80,42 @@ def seen_loads(store: Store, since: str) -> list[SeenLoad]:
         .limit(MAX_TURNS)
     )
     return [SeenLoad(*row) for row in _rows(store, query)]
+
+
+def seen_signals(store: Store, since: str) -> list[SeenSignals]:
+    """Return the newest turns decided since a time, as drift is read from them; feedback says which failed."""
+    judged = (
+        sa.select(
+            FEEDBACK.c.decision_id, sa.func.min(sa.case((FEEDBACK.c.outcome == "success", 0), else_=1)).label("bad")
+        )
+        .group_by(FEEDBACK.c.decision_id)
+        .subquery()
+    )
+    query = (
+        sa.select(
+            DECISIONS.c.created_at,
+            _RECORD["assessment"]["novelty"].as_float(),
+            _RECORD["n_chars"].as_integer(),
+            _text("script"),
+            judged.c.bad,
+            *(DECISIONS.c[head] for head in HEADS),
+        )
+        .select_from(DECISIONS.outerjoin(judged, judged.c.decision_id == DECISIONS.c.decision_id))
+        .where(_BEGINS, DECISIONS.c.created_at >= since)
+        .order_by(DECISIONS.c.created_at.desc())
+        .limit(MAX_TURNS)
+    )
+    return [
+        signals_of(
+            created_at[:10],
+            novelty=novelty,
+            n_chars=n_chars,
+            script=script,
+            labels=dict(zip(HEADS, labels, strict=True)),
+            failed=None if bad is None else bool(bad),
+        )
+        for created_at, novelty, n_chars, script, bad, *labels in _rows(store, query)
+    ]
 
 
 def spent_since(store: Store, since: str) -> list[Spent]:

@@ -30,6 +30,9 @@ SHADOW_DROPPED: Final = "pointsman_shadow_dropped_total"
 SHADOW_FAILURES: Final = "pointsman_shadow_failures_total"
 SHADOW_SECONDS: Final = "pointsman_shadow_seconds"
 CANARY_FAILURES: Final = "pointsman_canary_failures_total"
+DRIFT_SCORE: Final = "pointsman_drift_score"
+DRIFT_ALERT: Final = "pointsman_drift_alert"
+DRIFT_TURNS: Final = "pointsman_drift_turns"
 
 NAMES: Final = (
     DECISIONS,
@@ -56,6 +59,9 @@ NAMES: Final = (
     SHADOW_FAILURES,
     SHADOW_SECONDS,
     CANARY_FAILURES,
+    DRIFT_SCORE,
+    DRIFT_ALERT,
+    DRIFT_TURNS,
 )
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -99,6 +105,11 @@ class Telemetry:
             RECORDS_WAITING: self._gauge(RECORDS_WAITING, "Records in wait for the store."),
             BUNDLE_REFUSED: self._gauge(BUNDLE_REFUSED, "1 while the bundle that is named does not serve."),
             READY: self._gauge(READY, "1 when the model is warm and the store can be reached."),
+            DRIFT_SCORE: self._gauge(
+                DRIFT_SCORE, "How far recent turns differ from those before, by signal.", "signal"
+            ),
+            DRIFT_ALERT: self._gauge(DRIFT_ALERT, "2 for an alert, 1 for worth a look, else 0.", "signal"),
+            DRIFT_TURNS: self._gauge(DRIFT_TURNS, "Turns behind the drift scores, by span of time.", "span"),
         }
 
     def observe(self, name: str, value: float = 1.0, **labels: str) -> None:
@@ -110,7 +121,8 @@ class Telemetry:
             histogram = self._histograms[name]
             (histogram.labels(**labels) if labels else histogram).observe(value)
         else:
-            self._gauges[name].set(value)
+            gauge = self._gauges[name]
+            (gauge.labels(**labels) if labels else gauge).set(value)
 
     def observe_decision(self, decision: Decision, source: str) -> None:
         """Count one answer and the parts of its time."""
@@ -136,5 +148,5 @@ class Telemetry:
     def _histogram(self, name: str, help_text: str, *labels: str) -> Histogram:
         return Histogram(name, help_text, labels, buckets=_BUCKETS, registry=self.registry)
 
-    def _gauge(self, name: str, help_text: str) -> Gauge:
-        return Gauge(name, help_text, registry=self.registry)
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(name, help_text, labels, registry=self.registry)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from starlette.concurrency import run_in_threadpool
 
 from pointsman.classifier.catalog import Catalog
+from pointsman.classifier.drift import Drift, compare, spans_of
 from pointsman.classifier.errors import ConfigError
 from pointsman.classifier.outcomes import learn_loads, tally_outcomes
 from pointsman.classifier.policy_file import Policy
@@ -23,11 +24,11 @@ from pointsman.classifier.records import utc_now
 from pointsman.classifier.router import Router
 
 from .errors import ServingError
-from .history import judgements, seen_loads, seen_turns
+from .history import judgements, seen_loads, seen_signals, seen_turns
 from .settings import Settings
 from .spending import Spending
 from .store import Store
-from .telemetry import RELOADS, Telemetry
+from .telemetry import DRIFT_ALERT, DRIFT_SCORE, DRIFT_TURNS, RELOADS, Telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,11 @@ logger = logging.getLogger(__name__)
 _OUTCOME_DAYS: Final = 180
 #: What turns send changes with the clients; a fortnight is enough to see it.
 _LOAD_DAYS: Final = 14
+#: Drift is a matter of days: the last of them against those before, looked at every hour.
+_DRIFT_DAYS: Final = 35
+_RECENT_DAYS: Final = 7
+_DRIFT_WAIT_S: Final = 3600.0
+_LEVELS: Final = {"alert": 2.0, "watch": 1.0}
 
 _Signature = tuple[tuple[str, int, int], ...]
 
@@ -51,16 +57,20 @@ class Upkeep:
         self._seen = _signature(self._files())
         self._state: dict[str, Any] = {"loaded_at": utc_now(), "problem": None}
         self._n_turns = self._n_judged = 0
+        self._drift: list[Drift] = []
 
     async def run(self) -> None:
         """Look for changes until cancelled."""
         settings = self._settings
-        looks = [(settings.reload_s, self.reload), (settings.learn_s, self.learn)]
+        drift_s = max(_DRIFT_WAIT_S, settings.learn_s) if settings.learn_s else 0.0
+        looks = [(settings.reload_s, self.reload), (settings.learn_s, self.learn), (drift_s, self.look_for_drift)]
         await asyncio.gather(*(_repeat(wait_s, look) for wait_s, look in looks if wait_s))
 
     def describe(self) -> dict[str, Any]:
         """Return when the files were taken up, what is wrong with newer ones, and what was learned."""
-        return {"files": self._state, "learned": {"n_turns": self._n_turns, "n_judged": self._n_judged}}
+        learned = {"n_turns": self._n_turns, "n_judged": self._n_judged}
+        drift = {found.signal: {"score": found.score, "level": found.level} for found in self._drift}
+        return {"files": self._state, "learned": learned, "drift": drift}
 
     def reload(self) -> bool:
         """Take up changed files after checking them whole; say whether anything was taken up."""
@@ -107,6 +117,24 @@ class Upkeep:
                 policy = policy.with_loads(learn_loads(loads, policy))
             self._n_turns, self._n_judged = len(turns), len(judged)
             self._router.use(catalog=catalog, policy=policy)
+
+    def look_for_drift(self) -> None:
+        """Compare the last days' turns with those before, and set the gauges."""
+        now = datetime.now(UTC)
+        try:
+            seen = seen_signals(self._store, _since(now, _DRIFT_DAYS))
+        except ServingError as exc:
+            logger.warning("no look for drift, the record store failed", extra={"error": type(exc).__name__})
+            return
+        reference, recent = spans_of(seen, recent_days=_RECENT_DAYS, reference_days=_DRIFT_DAYS - _RECENT_DAYS)
+        self._drift = compare(reference, recent)
+        self._telemetry.observe(DRIFT_TURNS, len(reference), span="reference")
+        self._telemetry.observe(DRIFT_TURNS, len(recent), span="recent")
+        for found in self._drift:
+            self._telemetry.observe(DRIFT_SCORE, found.score, signal=found.signal)
+            self._telemetry.observe(DRIFT_ALERT, _LEVELS.get(found.level, 0.0), signal=found.signal)
+            if found.level == "alert":
+                logger.warning("turns drift", extra={"signal": found.signal, "score": found.score})
 
     def _files(self) -> tuple[Path, ...]:
         return (*self._router.catalog.files, *self._router.policy.files)

@@ -117,9 +117,17 @@ def _example(path: Path, number: int, line: str, readings: Readings) -> Example:
         prompt=prompt,
         context=_context(path, number, row.get("context", [])),
         labels={head: _label(path, number, row, head) for head in HEADS},
-        certainty=_CERTAINTY.get(str(row.get("sure", "h")), 1.0),
+        certainty=_certainty(row),
         position=_position(path, number, row.get("position")),
     )
+
+
+def _certainty(row: Mapping[str, Any]) -> float:
+    """Return how far the labels are trusted: on average what `pointsman labels` says of each, else the reader's own."""
+    combined = row.get("labels")
+    if isinstance(combined, Mapping) and all(head in combined for head in HEADS):
+        return sum(float(combined[head]["certainty"]) for head in HEADS) / len(HEADS)
+    return _CERTAINTY.get(str(row.get("sure", "h")), 1.0)
 
 
 def _position(path: Path, number: int, value: Any) -> int | None:

@@ -1,7 +1,7 @@
 """Changed files are taken up without a restart or not at all; records teach catalogue, policy and budgets."""
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from starlette.testclient import TestClient
@@ -242,3 +242,44 @@ def test_service_keeps_budgets_and_shows_its_upkeep(router, files, sqlite_url):
         assert set(info["learned"]) == {"n_turns", "n_judged"}
         row = client.get(f"/v1/decisions/{answer['decision_id']}").json()
         assert (row["team"], row["limits"]["spent_share"] > 1) == ("a", True)
+
+
+def drifting(store, *, n_chars):
+    """Ten days of turns: three weeks of short prompts ago, and then the last days'."""
+    now = datetime.now(UTC)
+    for ago in (20, 18, 16, 14, 12, 10, 9, *range(7)):
+        day = (now - timedelta(days=ago)).strftime("%Y-%m-%d")
+        made = [
+            decision_row(created_at=f"{day}T00:00:00.{i:06}Z", n_chars=n_chars if ago < 7 else 20, script="latin")
+            for i in range(20)
+        ]
+        store.append(made, [feedback_row(row.decision_id, outcome="failure" if ago < 7 else "success") for row in made])
+
+
+def test_drift_of_the_last_days_is_a_metric(upkeep, store, telemetry):
+    drifting(store, n_chars=5_000)
+    upkeep.look_for_drift()
+    metrics = telemetry.exposition().decode()
+    assert 'pointsman_drift_alert{signal="length"} 2.0' in metrics
+    assert 'pointsman_drift_alert{signal="failure"} 2.0' in metrics
+    assert 'pointsman_drift_alert{signal="category"} 0.0' in metrics
+    assert 'pointsman_drift_turns{span="recent"} 140.0' in metrics
+    assert upkeep.describe()["drift"]["length"]["level"] == "alert"
+
+
+def test_steady_turns_raise_no_alert(upkeep, store, telemetry):
+    drifting(store, n_chars=20)
+    upkeep.look_for_drift()
+    assert 'pointsman_drift_alert{signal="length"} 0.0' in telemetry.exposition().decode()
+
+
+def test_store_that_fails_leaves_the_drift_as_it_was(upkeep, store, telemetry, monkeypatch):
+    drifting(store, n_chars=5_000)
+    upkeep.look_for_drift()
+
+    def fail(*_args):
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr("pointsman.serving.upkeep.seen_signals", fail)
+    upkeep.look_for_drift()
+    assert upkeep.describe()["drift"]["length"]["level"] == "alert"

@@ -1,77 +1,11 @@
-"""Votes of known accuracy give their accuracy back, and labels better than any single source."""
+"""Each sign of what happened next is a vote of its source alone."""
 
 import json
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pointsman.training.importers.run import ImportConfig, import_turns
-from pointsman.training.labels_from_next import FAILED, SILENT, SOURCES, WORKED, LabelModel, label_turns, votes_of
-
-
-def simulated(n_rows, rates, *, failure_rate=0.3, seed=1):
-    """Draw votes: `rates[source][true]` are the chances of voting worked, failed, silent."""
-    rng = np.random.default_rng(seed)
-    failed = (rng.random(n_rows) < failure_rate).astype(int)
-    chances = np.array(rates)[:, failed, :]  # (n_sources, n_rows, 3)
-    votes = (rng.random(chances.shape[:2])[..., None] > chances.cumsum(axis=2)).sum(axis=2).T
-    return failed, np.minimum(votes, SILENT)
-
-
-TWO_SIDED = [
-    [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]],
-    [[0.5, 0.2, 0.3], [0.2, 0.5, 0.3]],
-    [[0.6, 0.3, 0.1], [0.3, 0.6, 0.1]],
-    [[0.2, 0.1, 0.7], [0.05, 0.25, 0.7]],
-]
-ONE_SIDED = [
-    [[0, 0.05, 0.95], [0, 0.55, 0.45]],
-    [[0, 0.02, 0.98], [0, 0.30, 0.70]],
-    [[0, 0.10, 0.90], [0, 0.40, 0.60]],
-    [[0.45, 0, 0.55], [0.05, 0, 0.95]],
-    [[0.50, 0, 0.50], [0.15, 0, 0.85]],
-]
-
-
-@pytest.mark.parametrize("rates", [TWO_SIDED, ONE_SIDED], ids=["two-sided", "one-sided"])
-def test_rates_of_simulated_sources_are_found(rates):
-    _, votes = simulated(20_000, rates)
-    model = LabelModel.fit(votes)
-    assert model.failure_rate == pytest.approx(0.3, abs=0.04)
-    np.testing.assert_allclose(model.rates, rates, atol=0.06)
-
-
-def test_labels_beat_every_single_source():
-    failed, votes = simulated(5_000, TWO_SIDED)
-    guessed = LabelModel.fit(votes).failure_probabilities(votes) >= 0.5
-    alone = [np.where(votes[:, s] == SILENT, WORKED, votes[:, s]) == failed for s in range(votes.shape[1])]
-    assert (guessed == failed).mean() > max(right.mean() for right in alone)
-
-
-def test_confidence_is_calibrated():
-    failed, votes = simulated(20_000, ONE_SIDED)
-    probabilities = LabelModel.fit(votes).failure_probabilities(votes)
-    for low in (0.0, 0.2, 0.4, 0.6, 0.8):
-        inside = (probabilities >= low) & (probabilities < low + 0.2)
-        assert inside.sum() < 200 or abs(failed[inside].mean() - probabilities[inside].mean()) < 0.1
-
-
-def test_a_source_that_guesses_is_found_out():
-    guess = [[[0.4, 0.4, 0.2], [0.4, 0.4, 0.2]]]
-    _, votes = simulated(20_000, TWO_SIDED + guess)
-    accuracies = LabelModel.fit(votes).accuracies()
-    assert accuracies[0] > 0.85
-    assert abs(accuracies[4] - 0.5) < 0.1
-
-
-@given(st.lists(st.lists(st.integers(0, 2), min_size=3, max_size=3), max_size=20))
-def test_probabilities_are_probabilities(votes):
-    votes = np.array(votes, dtype=np.int64).reshape(-1, 3)
-    probabilities = LabelModel.fit(votes).failure_probabilities(votes)
-    assert ((probabilities > 0) & (probabilities < 1)).all()
-
+from pointsman.training.labels_from_next import FAILED, SILENT, SOURCES, WORKED, label_turns, votes_of
 
 QUIET = {"gap_s": 1.0, "is_repeat": False, "similarity": 0.4, "n_errors": 0}
 
@@ -84,6 +18,12 @@ QUIET = {"gap_s": 1.0, "is_repeat": False, "similarity": 0.4, "n_errors": 0}
         ({"is_undone": True, "next": None}, "undo", FAILED),
         ({"next": QUIET | {"repeats_error": True}}, "repeated_error", FAILED),
         ({"next": QUIET | {"is_repeat": True}}, "repeated_request", FAILED),
+        ({"next": QUIET | {"n_reverts": 1}}, "revert", FAILED),
+        ({"models": ["claude-haiku-5"], "next": QUIET | {"model": "claude-opus-5"}}, "escalation", FAILED),
+        ({"models": ["gemini-3-flash"], "next": QUIET | {"model": "gemini-3"}}, "escalation", FAILED),
+        ({"tools": {"tests": "passed"}, "next": QUIET}, "tests", WORKED),
+        ({"tools": {"tests": "failed"}, "next": QUIET}, "tests", FAILED),
+        ({"tools": {"n_commits": 1}, "next": QUIET}, "commit_kept", WORKED),
         ({"is_interrupted": True, "next": None}, "abandoned", FAILED),
         ({"is_interrupted": True, "next": QUIET}, "interrupted", FAILED),
         ({"next": QUIET | {"approves": True}}, "approval", WORKED),
@@ -95,6 +35,22 @@ QUIET = {"gap_s": 1.0, "is_repeat": False, "similarity": 0.4, "n_errors": 0}
 def test_sign_is_a_vote_of_its_source_alone(row, source, vote):
     [votes] = votes_of([row])
     assert dict(zip(SOURCES, votes.tolist(), strict=True)) == dict.fromkeys(SOURCES, SILENT) | {source: vote}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"models": ["claude-opus-5"], "next": QUIET | {"model": "claude-haiku-5"}},
+        {"models": ["gemini-3-pro"], "next": QUIET | {"model": "gemini-3-pro-preview"}},
+        {"tools": {"tests": None, "n_commits": 0, "n_reverts": 0}, "next": QUIET},
+        {"tools": {"n_commits": 1}, "next": QUIET | {"n_reverts": 1}},
+    ],
+    ids=["smaller-model", "same-size", "no-tests", "commit-reverted"],
+)
+def test_no_sign_is_made_of_this(row):
+    [votes] = votes_of([row])
+    cast = dict(zip(SOURCES, votes.tolist(), strict=True))
+    assert {cast["escalation"], cast["tests"], cast["commit_kept"]} == {SILENT}
 
 
 def test_turn_without_a_sign_gets_no_label():

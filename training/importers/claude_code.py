@@ -15,6 +15,7 @@ from pointsman.classifier.assessment import Kind
 from .lines import as_count, as_dict, as_text, read_rows
 from .protocol import Cleaner, ImportedTurn, Location, Problems, Usage
 from .talk import Talk
+from .work import note_command, note_output
 
 _TYPES: Final = re.compile(r'"type":\s?"(?:user|assistant|summary|file-history-snapshot|queue-operation|system|mode)"')
 _ENVELOPE: Final = re.compile(r'"(?:sessionId|isSidechain|leafUuid|parentUuid|messageId)":')
@@ -139,6 +140,8 @@ class _Session:
         if turn is not None:
             answers = [block for block in _blocks(row) if block.get("type") == "tool_result"]
             turn.n_tool_errors += sum(bool(block.get("is_error")) for block in answers)
+            for block in answers:
+                note_output(turn, _shown(block.get("content")))
 
     def _assistant(self, row: Mapping[str, object]) -> None:
         message = _message(row)
@@ -149,7 +152,10 @@ class _Session:
             return
         self._talk.said(message, at=as_text(row.get("timestamp")))
         if turn is not None:
-            turn.n_tool_calls += sum(block.get("type") == "tool_use" for block in _blocks(row))
+            calls = [block for block in _blocks(row) if block.get("type") == "tool_use"]
+            turn.n_tool_calls += len(calls)
+            for call in calls:
+                note_command(turn, as_dict(call.get("input")).get("command"))
         message_id = as_text(message.get("id")) or as_text(row.get("requestId"))
         self._talk.spent(_usage(message.get("usage")), message_id=message_id, model=message.get("model"))
 
@@ -163,6 +169,13 @@ def _blocks(row: Mapping[str, object]) -> list[dict[str, object]]:
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
     return [block for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+
+
+def _shown(content: object) -> str:
+    """Return the text of a tool's answer."""
+    if isinstance(content, list):
+        return "\n".join(as_text(as_dict(block).get("text")) or "" for block in content)
+    return content if isinstance(content, str) else ""
 
 
 def _first_text(row: Mapping[str, object]) -> str:

@@ -14,6 +14,7 @@ from pointsman.classifier.assessment import Kind
 from .lines import as_count, as_dict, as_object, as_text, read_rows
 from .protocol import Cleaner, ImportedTurn, Location, Problems, Usage
 from .talk import Talk
+from .work import note_command, note_output
 
 _HEAD: Final = re.compile(
     r'"type":\s?"session_meta"|"record_type":|"type":\s?"(?:response_item|event_msg|turn_context)"'
@@ -97,9 +98,11 @@ class _Rollout:
             yield from self._say(item, at)
         elif turn is not None and isinstance(kind, str) and kind.endswith("_call"):
             turn.n_tool_calls += 1
+            note_command(turn, _command(item))
             self._talk.used_tool(at)
         elif turn is not None and isinstance(kind, str) and kind.endswith("_output"):
             turn.n_tool_errors += _is_failure(item.get("output"))
+            note_output(turn, _printed(item.get("output")))
             self._talk.used_tool(at)
 
     def _event(self, event: Mapping[str, object], at: str | None) -> Iterator[ImportedTurn]:
@@ -146,6 +149,18 @@ def _lower_types(content: object) -> object:
     if not isinstance(content, list):
         return content
     return [{**as_dict(block), "type": str(as_dict(block).get("type")).lower()} for block in content]
+
+
+def _command(item: Mapping[str, object]) -> object:
+    """Return what a call runs: `arguments` are JSON text, an `action` is an object."""
+    given = item.get("arguments")
+    arguments = as_object(given) or {} if isinstance(given, str) else as_dict(item.get("action"))
+    return arguments.get("command") or arguments.get("cmd")
+
+
+def _printed(output: object) -> object:
+    found = (as_object(output) if isinstance(output, str) and output.startswith("{") else output) or output
+    return found.get("output", found.get("content")) if isinstance(found, dict) else found
 
 
 def _is_failure(output: object) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pointsman.classifier.identity import hash_parts
+from pointsman.classifier.prompt_form import script_of
 
 # Signs stand early in a prompt: a pasted log that holds "wrong" says nothing of the turn before.
 _CUE_CHARS: Final = 400
@@ -67,14 +68,6 @@ _ERROR: Final = re.compile(
     r"|FAILED|FATAL|npm ERR!|Traceback)[^\n]{0,100}"
 )
 _WORD: Final = re.compile(r"\w+")
-_SCRIPTS: Final = (
-    ("han", re.compile(r"[\u4e00-\u9fff]")),
-    ("kana", re.compile(r"[\u3040-\u30ff]")),
-    ("hangul", re.compile(r"[\uac00-\ud7af]")),
-    ("cyrillic", re.compile(r"[\u0400-\u04ff]")),
-    ("arabic", re.compile(r"[\u0600-\u06ff]")),
-    ("latin", re.compile(r"[A-Za-z]")),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +98,7 @@ def read_cues(prompt: str) -> Cues:
             "has_code": "```" in prompt,
             "n_errors": len(errors),
             "is_question": prompt.rstrip().endswith(("?", "？")),
-            "script": next((name for name, letters in _SCRIPTS if letters.search(start)), "other"),
+            "script": script_of(prompt),
         },
         says_wrong=wrong,
         asks_undo=_UNDO.search(start) is not None,

@@ -16,6 +16,7 @@ from .databases import SQLITE_HEAD, connect_readonly, tables_of
 from .lines import as_amount, as_count, as_dict, as_object, as_text
 from .protocol import Cleaner, ImportedTurn, Location, Problems, Usage
 from .talk import Talk
+from .work import note_command, note_output
 
 _MESSAGES: Final = """
 SELECT message.id, message.session_id, message.data, part.id, part.data
@@ -100,6 +101,10 @@ def _say(
         tools = [part for part in parts if part.get("type") == "tool"]
         turn.n_tool_calls += len(tools)
         turn.n_tool_errors += sum(as_dict(part.get("state")).get("status") == "error" for part in tools)
+        for tool in tools:
+            state = as_dict(tool.get("state"))
+            note_command(turn, as_dict(state.get("input")).get("command"))
+            note_output(turn, state.get("output"))
         error = as_dict(data.get("error")).get("name")
         turn.is_interrupted |= error == "MessageAbortedError"
         turn.n_api_errors += error is not None and error != "MessageAbortedError"

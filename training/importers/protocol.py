@@ -55,8 +55,14 @@ class ImportedTurn:
         The person stopped the agent.
     is_undone : bool
         The person took the work back with a command of the client: a rewind, an undo.
+    tests : str or None
+        How the last test run in the turn ended: `passed` or `failed`.
+    n_commits, n_reverts : int
+        Commands of the agent that commit, and that take work back.
     labels : dict
         Labels by head where the source has any, and `sure`.
+    votes : list of dict
+        The same with who gave them, under `source`: one entry for each person or judgement.
     outcome : str or None
         As feedback said, out of `records.OUTCOMES`.
     extra : dict
@@ -78,9 +84,13 @@ class ImportedTurn:
     n_tool_errors: int = 0
     n_api_errors: int = 0
     n_media: int = 0
+    tests: str | None = None
+    n_commits: int = 0
+    n_reverts: int = 0
     is_interrupted: bool = False
     is_undone: bool = False
     labels: dict[str, str] = field(default_factory=dict)
+    votes: list[dict[str, str]] = field(default_factory=list)
     outcome: str | None = None
     extra: dict[str, object] = field(default_factory=dict)
 

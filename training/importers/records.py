@@ -151,7 +151,7 @@ def _begin(decision: DecisionRecord, session: str, cleaner: Cleaner) -> Imported
         kind=Kind.SUBAGENT if decision.agent_id is not None else Kind.TASK,
         at=decision.created_at,
         n_media=decision.n_images + decision.n_documents,
-        extra=_assessed(decision),
+        extra=_assessed(decision) | _form(decision),
     )
 
 
@@ -159,7 +159,14 @@ def _assessed(decision: DecisionRecord) -> dict[str, object]:
     if decision.assessment is None:
         return {}
     labels = {head: getattr(decision.assessment, head).label for head in HEADS}
-    return {"assessed": labels | {"model_version": decision.model_version}}
+    return {"assessed": labels | {"model_version": decision.model_version}, "novelty": decision.assessment.novelty}
+
+
+def _form(decision: DecisionRecord) -> dict[str, object]:
+    """Return what is known of a prompt whose text was not stored."""
+    if decision.prompt is not None or not decision.n_chars:
+        return {}
+    return {"features": {"n_chars": decision.n_chars, "script": decision.script}}
 
 
 def _decided(turn: ImportedTurn, decision: DecisionRecord) -> None:
@@ -170,6 +177,10 @@ def _decided(turn: ImportedTurn, decision: DecisionRecord) -> None:
 
 def _judge(turn: ImportedTurn, feedback: FeedbackRecord) -> None:
     turn.outcome = feedback.outcome
-    turn.labels.update({str(head): label for head, label in feedback.labels.items()})
+    labels = {str(head): label for head, label in feedback.labels.items()}
+    turn.labels.update(labels)
+    if labels:
+        by = "feedback" if feedback.source is None else f"person:{feedback.source}"
+        turn.votes.append({"source": by, **labels})
     if feedback.cost_usd is not None:
         turn.usage.add(Usage(cost_usd=feedback.cost_usd))

@@ -70,12 +70,14 @@ def _row(seen: _Seen, following: _Seen | None, kind: str, settings: RowSettings)
         # What lies between is never read (`text.text_of`).
         row["prompt"] = None if turn.prompt is None else cut_middle(turn.prompt, MAX_PROMPT_CHARS)
     row |= turn.labels
+    if turn.votes:
+        row["votes"] = turn.votes
     row |= {
         "digest": seen.digest[:_HASH_CHARS],
         "features": seen.cues.features | {"n_context": len(turn.context), "n_media": turn.n_media},
         "models": turn.models,
         "usage": asdict(turn.usage),
-        "tools": {"n_calls": turn.n_tool_calls, "n_errors": turn.n_tool_errors, "n_api_errors": turn.n_api_errors},
+        "tools": _tools(turn),
         "is_interrupted": turn.is_interrupted,
         "is_undone": turn.is_undone,
         "outcome": turn.outcome,
@@ -85,11 +87,24 @@ def _row(seen: _Seen, following: _Seen | None, kind: str, settings: RowSettings)
     return row | extra
 
 
+def _tools(turn: ImportedTurn) -> JsonDict:
+    return {
+        "n_calls": turn.n_tool_calls,
+        "n_errors": turn.n_tool_errors,
+        "n_api_errors": turn.n_api_errors,
+        "tests": turn.tests,
+        "n_commits": turn.n_commits,
+        "n_reverts": turn.n_reverts,
+    }
+
+
 def _next(seen: _Seen, following: _Seen, settings: RowSettings) -> JsonDict:
     signals: JsonDict = {
         "gap_s": _seconds(seen.turn.last_at, following.turn.at),
         "is_repeat": seen.digest == following.digest and bool(seen.turn.prompt),
+        "model": following.turn.models[0] if following.turn.models else None,
         "model_changed": bool(following.turn.models) and following.turn.models[0] not in seen.turn.models,
+        "n_reverts": following.turn.n_reverts,
     }
     if settings.keeps_text and following.turn.prompt is not None:
         signals |= {

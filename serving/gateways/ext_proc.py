@@ -6,6 +6,7 @@ route. The manners are those of the client: deadline, safe model, counts, one mo
 """
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, Final
 
@@ -61,6 +62,7 @@ class Processor:
 
     def __init__(self, settings: ExtProcSettings) -> None:
         self._settings = settings
+        self._n_unread = 0
         self._client = AsyncClient(
             settings.url,
             safe_model=settings.safe_model,
@@ -110,14 +112,15 @@ class Processor:
         await self._client.aclose()
 
     @property
-    def counts(self) -> Mapping[str, int]:
-        """As `AsyncClient.counts`."""
-        return self._client.counts
+    def counts(self) -> Counter[str]:
+        """As `AsyncClient.counts`, and `unread` for bodies that are packed."""
+        return self._client.counts + Counter({UNREAD: self._n_unread})
 
     async def _decided(
         self, headers: Mapping[str, str], body: bytes, *, is_streamed: bool, is_open: bool = False
     ) -> Iterator[Any]:
         if headers.get("content-encoding"):
+            self._n_unread += 1
             model, note = self._settings.safe_model, {"failure": UNREAD}
             logger.warning("no decision (%s: the body is packed), so %s takes the request", UNREAD, model)
         else:

@@ -17,7 +17,7 @@ from .relay import BAD_MOODS
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
 
-Setup = namedtuple("Setup", "gateway provider unbounded folder")
+Setup = namedtuple("Setup", "gateway provider unbounded folder n_lines")
 
 
 def nginx(folder, port, wire, provider, _):
@@ -85,7 +85,23 @@ def envoy_ext_proc(folder, port, wire, provider, stack, *, streamed=False):
     return envoy_yaml("envoy-ext-proc.yaml", folder, port, provider, changes)
 
 
+def haproxy(folder, port, wire, provider, _):
+    changes = {
+        "127.0.0.1:8095": wire.url.removeprefix("http://"),
+        "DEADLINE_MS 250": "DEADLINE_MS 2000",
+        "bind 127.0.0.1:8080": f"bind 127.0.0.1:{port}",
+        "lua-load-per-thread haproxy.lua": f"lua-load-per-thread {SHIPPED / 'haproxy.lua'}",
+        # The provider of the test speaks no TLS.
+        "api.anthropic.com:443 init-addr last,libc,none ssl verify required ca-file @system-ca sni str(api.anthropic.com)": (
+            provider.url.removeprefix("http://")
+        ),
+    }
+    (folder / "haproxy.cfg").write_text(shipped("haproxy.cfg", changes))
+    return [tool("haproxy", "apt install haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+
+
 STARTS = {
+    "haproxy": haproxy,
     "nginx": nginx,
     "envoy": envoy,
     "envoy-ext-authz": envoy_ext_authz,
@@ -94,6 +110,8 @@ STARTS = {
 }
 #: Its timeouts are for each read, so an answer that goes on for ever goes on.
 UNBOUNDED = {"nginx": ("dripping", "endless")}
+#: In the foreground HAProxy writes what Lua logs to its own stderr too.
+N_LINES = {"haproxy": 2}
 
 
 @pytest.fixture(scope="module", params=STARTS)
@@ -104,7 +122,7 @@ def setup(request, wire, tmp_path_factory):
         provider = stack.enter_context(upstream())
         command = STARTS[request.param](folder, port, wire, provider, stack)
         gateway = stack.enter_context(running(command, port, folder, environment={}, ready="/", wait_s=30))
-        yield Setup(gateway, provider, UNBOUNDED.get(request.param, ()), folder)
+        yield Setup(gateway, provider, UNBOUNDED.get(request.param, ()), folder, N_LINES.get(request.param, 1))
 
 
 @pytest.fixture
@@ -185,7 +203,7 @@ def test_without_an_answer_the_safe_model_is_taken_and_it_is_said(proxy, relay, 
     assert answer.status_code == 200, answer.text
     assert proxy.provider.models == [CAREFUL_MODEL]
     assert answer.headers["x-pointsman-failure"]
-    eventually(lambda: logs(proxy).count("no decision (") == before + 1)
+    eventually(lambda: logs(proxy).count("no decision (") == before + proxy.n_lines)
 
 
 def test_service_that_comes_back_is_asked_again(proxy, relay):

@@ -3,7 +3,7 @@ but `PayloadTooLargeError`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pointsman.classifier.assessment import Turn
@@ -71,6 +71,10 @@ def _open(router: Router, envelope: Mapping[str, Any]) -> Question:
         path=_text(envelope, "path", notes),
         session_id=_text(envelope, "session_id", notes),
     )
+    tokens = envelope.get("context_tokens")
+    if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0:
+        # Gateways that have to cut a body know its size before.
+        turn = replace(turn, context_tokens=tokens)
     models = _models(envelope.get("models"), router.catalog, notes)
     return Question(turn, models, _policy(envelope, notes), tuple(notes), Caller.of(headers))
 

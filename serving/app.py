@@ -19,13 +19,14 @@ from .live_model import LiveModel, open_router, served_digest
 from .migrations import migrate
 from .recorder import Recorder
 from .retention import keep_retention
-from .routes import classification, decisions, feedback, health, savings
+from .routes import classification, decisions, feedback, health, savings, weave
 from .services import Services
 from .settings import Settings
 from .spending import Spending
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
+from .weave import Routes
 
 
 def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
@@ -67,7 +68,7 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         redoc_url=None,
     )
     install_errors(app)
-    for resource in (decisions, classification, feedback, savings, health):
+    for resource in (decisions, classification, feedback, savings, health, weave):
         app.include_router(resource.router)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
@@ -95,5 +96,6 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         store=store,
         recorder=recorder,
         telemetry=telemetry,
+        weave=Routes(),
         upkeep=Upkeep(router, store, spending, telemetry, settings),
     )

@@ -4,7 +4,7 @@ but `PayloadTooLargeError`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pointsman.classifier.assessment import Turn
 from pointsman.classifier.catalog import Catalog
@@ -22,16 +22,21 @@ SECRET_HEADERS: Final = frozenset(
 )
 #: For gateways that send a body as it came: the allowed models, with commas.
 MODELS_HEADER: Final = "x-pointsman-models"
+Keep = Literal["all", "no_text", "nothing"]
 _ENVELOPE_MARK: Final = b'"request"'
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A request as it came in: bytes, headers without secrets, and the path after `/v1/decide`."""
+    """A request as it came in: bytes, headers without secrets, and the path after `/v1/decide`.
+
+    `keep` says what of it may be recorded.
+    """
 
     body: bytes
     headers: Mapping[str, str]
     path: str
+    keep: Keep = "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from .settings import Settings
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
+from .weave import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Services:
     recorder: Recorder
     telemetry: Telemetry
     upkeep: Upkeep
+    weave: Routes
 
 
 def services_of(request: Request) -> Services:

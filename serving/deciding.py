@@ -158,7 +158,9 @@ class Decider:
             policy=question.policy,
             caller=question.caller,
         )
-        self._recorder.submit(record.with_text(question.turn) if self._settings.store_text and may_keep_text else record)
+        self._recorder.submit(
+            record.with_text(question.turn) if self._settings.store_text and may_keep_text else record
+        )
         _log(decision, source)
 
 

@@ -121,7 +121,10 @@ def route_answer(question: RouteQuestion, decision: Decision | None, catalog: Ca
     if chosen.provider:
         answer["selected_provider"] = chosen.provider
     if decision is None:
-        return answer | {"reason": "No candidate is in the catalogue: the most careful one.", "policy_route_key": "none"}
+        return answer | {
+            "reason": "No candidate is in the catalogue: the most careful one.",
+            "policy_route_key": "none",
+        }
     answer |= {"policy_artifact_id": decision.model_version, "reason": " ".join(decision.reasons)[:_MAX_REASON_CHARS]}
     assessment = decision.assessment
     if assessment is None:
@@ -232,9 +235,8 @@ def _message(item: object) -> dict[str, Any] | None:
             parts.append({"type": "tool_result", "content": _text(result, "text"), **named})
     if text := _text(item, "text"):
         parts.append({"type": "text", "text": text})
-    for call in _items(item, "tool_calls"):
-        if isinstance(call, dict):
-            parts.append({"type": "tool_use", "id": "", "name": _text(call, "name"), "input": {}})
+    calls = (call for call in _items(item, "tool_calls") if isinstance(call, dict))
+    parts += [{"type": "tool_use", "id": "", "name": _text(call, "name"), "input": {}} for call in calls]
     return {"role": "system" if role == "developer" else role, "content": parts}
 
 

@@ -191,7 +191,9 @@ def _haproxy(plan: Plan) -> Files:
     try:
         ip_address(address.rpartition(":")[0])
     except ValueError:
-        msg = f"found the service at {plan.url!r}; expected an IP address, as HAProxy's Lua looks no names up. Give one."
+        msg = (
+            f"found the service at {plan.url!r}; expected an IP address, as HAProxy's Lua looks no names up. Give one."
+        )
         raise GatewayConfigError(msg) from None
     text = (_FOLDER / "haproxy.cfg").read_text(encoding="utf-8")
     names = ",".join(f"{model.name}={model.name}" for model in plan.models)
@@ -205,7 +207,9 @@ def _claude_code_router_3(plan: Plan) -> Files:
     names = {model.name: f"{model.provider}/{model.name}" for model in plan.models}
     text = (_FOLDER / "claude-code-router-3.js").read_text(encoding="utf-8")
     settings = json.dumps({"url": plan.url, "models": names}, indent=2)
-    return {"claude-code-router-3.js": _replaced(text, r"(?s)const SETTINGS = \{.*?\n\};", f"const SETTINGS = {settings};")}
+    return {
+        "claude-code-router-3.js": _replaced(text, r"(?s)const SETTINGS = \{.*?\n\};", f"const SETTINGS = {settings};")
+    }
 
 
 def _weave(plan: Plan) -> Files:

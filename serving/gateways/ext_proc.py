@@ -87,7 +87,9 @@ class Processor:
                     if not is_turn:
                         yield _passed_on(wire.ProcessingResponse(request_headers=wire.HeadersResponse()))
                     elif not is_streamed:
-                        yield wire.ProcessingResponse(request_headers=wire.HeadersResponse(), mode_override=_BODY_WANTED)
+                        yield wire.ProcessingResponse(
+                            request_headers=wire.HeadersResponse(), mode_override=_BODY_WANTED
+                        )
                 case "request_body" if not carries_turn(headers):
                     yield _echo(message.request_body)
                 case "request_body":

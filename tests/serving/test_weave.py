@@ -79,9 +79,7 @@ def test_capabilities_declare_what_there_is(client):
     assert {name for name, there in declared.items() if there} == {"reports_feedback", "supports_shadow"}
 
 
-@pytest.mark.parametrize(
-    ("prompt", "chosen"), [(RACE, OPUS), (TYPO, HAIKU)], ids=["careful", "cheap"]
-)
+@pytest.mark.parametrize(("prompt", "chosen"), [(RACE, OPUS), (TYPO, HAIKU)], ids=["careful", "cheap"])
 def test_one_candidate_is_selected_under_its_own_name(client, prompt, chosen):
     answer = routed(client, prompt)
     assert (answer["selected_roster_id"], answer["selected_provider"]) == (chosen["roster_id"], "anthropic")

@@ -1,8 +1,8 @@
 """What asking costs a request, per gateway, beside the same gateway that does not ask: prints a Markdown table.
 
-The service is the real one with the bundle that ships, a process of its own; every request is the first of a session, so
-each is read, inferred and weighed. Every second request goes through the same gateway without a question. One client,
-one request at a time.
+The service is the real one with the bundle that ships, a process of its own; every request is the first of a session,
+so each is read, inferred and weighed. Every second request goes through the same gateway without a question. One
+client, one request at a time.
 """
 
 import json

@@ -22,7 +22,9 @@ STRONG, CHEAP = "anthropic/claude-opus-5-5", "anthropic/claude-haiku-5-5"
 
 @pytest.fixture(scope="module")
 def worker():
-    return npm_files("claude-code-router-3.1.1", "@musistudio/claude-code-router@3.1.1", "dist/main/route-script-worker.js")
+    return npm_files(
+        "claude-code-router-3.1.1", "@musistudio/claude-code-router@3.1.1", "dist/main/route-script-worker.js"
+    )
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
 
 Setup = namedtuple("Setup", "gateway provider other processor_wire processor")
 ROUTE = """\
-                        - match: {prefix: /, headers: [{name: x-pointsman-model, string_match: {exact: claude-haiku-5-5}}]}
+                        - match:
+                            prefix: /
+                            headers: [{name: x-pointsman-model, string_match: {exact: claude-haiku-5-5}}]
                           route: {cluster: other, timeout: 0s}
 """
 CLUSTER = """\
@@ -50,7 +52,7 @@ def setup(wire, tmp_path_factory):
             "address: api.anthropic.com, port_value: 443": f"address: 127.0.0.1, port_value: {provider.url[-5:]}",
             "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
             "message_timeout: 0.4s": "message_timeout: 3s",
-            "                        - match: {prefix: /}\n": f"{ROUTE}                        - match: {{prefix: /}}\n",
+            f"{' ' * 24}- match: {{prefix: /}}\n": f"{ROUTE}{' ' * 24}- match: {{prefix: /}}\n",
         }
         config = shipped("envoy-ext-proc.yaml", changes).partition("      transport_socket:")[0]
         (folder / "envoy.yaml").write_text(config + CLUSTER.replace("PORT", other.url[-5:]))
@@ -101,7 +103,9 @@ def test_processor_that_comes_back_is_asked_again(envoy):
 
     def is_decided():
         # gRPC waits a little before it connects again.
-        return not post(envoy.gateway, "/v1/messages", claude_body(TYPO, stream=False)).headers.get("x-pointsman-failure")
+        return not post(envoy.gateway, "/v1/messages", claude_body(TYPO, stream=False)).headers.get(
+            "x-pointsman-failure"
+        )
 
     eventually(is_decided)
     assert envoy.other.models == [CHEAP_MODEL]

@@ -25,9 +25,7 @@ def talk(url, *messages):
     """Send messages of one stream, and return all answers."""
 
     async def run():
-        settings = ExtProcSettings(
-            safe_model="safe", models=NAMES, listen="127.0.0.1:0", url=url, deadline_ms=5000
-        )
+        settings = ExtProcSettings(safe_model="safe", models=NAMES, listen="127.0.0.1:0", url=url, deadline_ms=5000)
         server, processor, port = await start_server(settings)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stream = ExternalProcessorStub(channel).Process(iter(messages))

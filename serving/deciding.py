@@ -68,7 +68,8 @@ class Decider:
         if question.notes:
             noted = (*decision.codes, "asking_ignored")
             decision = replace(decision, reasons=decision.reasons + question.notes, codes=noted)
-        self._note(question, decision, answer.source)
+        if delivery.keep != "nothing":
+            self._note(question, decision, answer.source, may_keep_text=delivery.keep == "all")
         return Answer(decision, answer.source)
 
     async def _read(self, delivery: Delivery) -> Question:
@@ -153,7 +154,7 @@ class Decider:
             decision = router.default(keyless, reason, models=question.models)
         return Answer(decision, "safe_default")
 
-    def _note(self, question: Question, decision: Decision, source: Source) -> None:
+    def _note(self, question: Question, decision: Decision, source: Source, *, may_keep_text: bool) -> None:
         self._telemetry.observe_decision(decision, source)
         if source == "inferred":
             self._spending.note(question.caller, decision)
@@ -166,7 +167,9 @@ class Decider:
             policy=question.policy,
             caller=question.caller,
         )
-        self._recorder.submit(record.with_text(question.turn) if self._settings.store_text else record)
+        self._recorder.submit(
+            record.with_text(question.turn) if self._settings.store_text and may_keep_text else record
+        )
         _log(decision, source)
 
 

@@ -3,8 +3,8 @@ but `PayloadTooLargeError`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 from pointsman.classifier.assessment import Turn
 from pointsman.classifier.catalog import Catalog
@@ -20,16 +20,23 @@ from .keys import KEY_HEADER
 SECRET_HEADERS: Final = frozenset(
     {"authorization", "x-api-key", "cookie", "proxy-authorization", "api-key", "x-goog-api-key", KEY_HEADER}
 )
+#: For gateways that send a body as it came: the allowed models, with commas.
+MODELS_HEADER: Final = "x-pointsman-models"
+Keep = Literal["all", "no_text", "nothing"]
 _ENVELOPE_MARK: Final = b'"request"'
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A request as it came in: bytes, headers without secrets, and the path after `/v1/decide`."""
+    """A request as it came in: bytes, headers without secrets, and the path after `/v1/decide`.
+
+    `keep` says what of it may be recorded.
+    """
 
     body: bytes
     headers: Mapping[str, str]
     path: str
+    keep: Keep = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,12 @@ def read_question(router: Router, delivery: Delivery, *, limit_bytes: int) -> Qu
     path = f"/{delivery.path}" if delivery.path else None
     # Only the bare path takes envelopes, and only a body with the mark can be one; the reader parses all others.
     parsed = parse_body(body)[0] if path is None and _ENVELOPE_MARK in body else None
-    if not isinstance(parsed, dict):
-        return Question(router.read(body, delivery.headers, path=path), caller=Caller.of(delivery.headers))
-    if "request" not in parsed:
-        return Question(router.read(parsed, delivery.headers, path=path), caller=Caller.of(delivery.headers))
-    return _open(router, parsed)
+    if isinstance(parsed, dict) and "request" in parsed:
+        return _open(router, parsed)
+    turn = router.read(parsed if isinstance(parsed, dict) else body, delivery.headers, path=path)
+    notes: list[str] = []
+    models = _models(_listed(delivery.headers.get(MODELS_HEADER)), router.catalog, notes)
+    return Question(turn, models, None, tuple(notes), Caller.of(delivery.headers))
 
 
 def _open(router: Router, envelope: Mapping[str, Any]) -> Question:
@@ -68,6 +76,10 @@ def _open(router: Router, envelope: Mapping[str, Any]) -> Question:
         path=_text(envelope, "path", notes),
         session_id=_text(envelope, "session_id", notes),
     )
+    tokens = envelope.get("context_tokens")
+    if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0:
+        # Gateways that have to cut a body know its size before.
+        turn = replace(turn, context_tokens=tokens)
     models = _models(envelope.get("models"), router.catalog, notes)
     return Question(turn, models, _policy(envelope, notes), tuple(notes), Caller.of(headers))
 
@@ -97,6 +109,10 @@ def _headers(headers: Any, notes: list[str]) -> dict[str, str]:
         return {}
     lowered = {name.lower().replace("_", "-"): value for name, value in headers.items() if isinstance(value, str)}
     return {name: value for name, value in lowered.items() if name not in SECRET_HEADERS}
+
+
+def _listed(names: str | None) -> list[str] | None:
+    return None if names is None else [name for part in names.split(",") if (name := part.strip())]
 
 
 def _models(models: Any, catalog: Catalog, notes: list[str]) -> tuple[str, ...] | None:

@@ -12,6 +12,7 @@ from .settings import Settings
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
+from .weave import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Services:
     telemetry: Telemetry
     upkeep: Upkeep
     watch: BundleWatch
+    weave: Routes
 
 
 def services_of(request: Request) -> Services:

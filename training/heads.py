@@ -66,26 +66,12 @@ def _fit_head(
 ) -> LinearHead:
     truth = label_ids(examples, head)
     weights = np.array([example.certainty for example in examples])
-    scores = {
-        c: _held_out_loss(head, (embedding, truth, weights), c, config, validation)
-        for c in config.inverse_regularisation
-    }
-    best = min(scores, key=lambda c: scores[c])
-    return _fit(head, (embedding, truth, weights), best, config)
+    fitted = [_fit(head, (embedding, truth, weights), c, config) for c in config.inverse_regularisation]
+    of_validation = label_ids(validation[1], head)
+    return min(fitted, key=lambda one: _loss(one, validation[0], of_validation))
 
 
 Rows = tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.float64]]
-
-
-def _held_out_loss(
-    head: Head,
-    rows: Rows,
-    inverse_regularisation: float,
-    config: HeadsConfig,
-    validation: tuple[FloatArray, Sequence[Example]],
-) -> float:
-    fitted = _fit(head, rows, inverse_regularisation, config)
-    return _loss(fitted, validation[0], label_ids(validation[1], head))
 
 
 def _loss(head: LinearHead, embedding: FloatArray, truth: npt.NDArray[np.int64]) -> float:

@@ -125,8 +125,8 @@ def _model(model: Model, catalog: Catalog) -> dict[str, Any]:
     }
 
 
-    kept = promise_for(promises, policy.max_missed)
 def _policy(policy: Policy, catalog: Catalog, promises: Promises) -> dict[str, Any]:
+    kept = promise_for(promises, policy.max_missed)
     figures: Mapping[str, Any] = {name: getattr(policy, name) for name in _FIGURES}
     return {
         **figures,

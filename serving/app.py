@@ -92,7 +92,7 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
     store = open_store(settings)
     access.load(store)
     model = LiveModel(router, telemetry)
-    watch = BundleWatch(router, ModelSource(settings.bundle), telemetry, settings)
+    watch = BundleWatch(router, ModelSource.of(settings), telemetry, settings)
     spending = Spending(router)
     router.spent = spending.by_rule
     recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records)

@@ -100,7 +100,7 @@ class BundleWatch:
         trial = self.trial
         refused = {
             alias: {"digest": found.digest or None, "problem": found.problem, "at": found.at}
-            for alias, found in self._refused.items()
+            for alias, found in dict(self._refused).items()
         }
         return {
             "bundle": {"since": self._since, "refused": refused or None},

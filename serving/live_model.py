@@ -35,7 +35,7 @@ def open_router(settings: Settings) -> Router:
         Bundle, catalogue or policy cannot be used; the message says where and what to do.
     """
     return Router.load(
-        ModelSource(settings.bundle).usable(),
+        ModelSource.of(settings).usable(),
         catalog=settings.catalog,
         policy=settings.policy,
         sessions=open_sessions(settings),

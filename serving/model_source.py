@@ -1,4 +1,4 @@
-"""Where the served bundle comes from: the one in the package, a folder, or the champion of an alias folder.
+"""Where the served bundle comes from: the package, a folder, an alias folder, or the mirror of a model registry.
 
 A folder is looked at again and again: it may be written anew, and an alias may be moved. What is found is named by the
 digest of its manifest, so that the same bundle is never loaded twice.
@@ -8,11 +8,15 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pointsman.classifier.aliases import AliasFolder, Challenger
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import DEFAULT_BUNDLE, MANIFEST, load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleError, BundleNotFoundError
+
+from .registry_mirror import RegistryMirror, names_registry
+from .settings import Settings, data_folder
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +32,16 @@ class Named:
 class ModelSource:
     """Says which bundle should serve, and which one should be tried."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None, mirror: RegistryMirror | None = None) -> None:
+        self._path, self._mirror = path, mirror
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return what the settings name."""
+        if settings.bundle is None or settings.registry_url is None or not names_registry(settings.bundle):
+            return cls(settings.bundle)
+        mirror = RegistryMirror(settings.registry_url, str(settings.bundle), data_folder() / "registry")
+        return cls(mirror.folder, mirror)
 
     @property
     def is_watched(self) -> bool:
@@ -46,8 +58,10 @@ class ModelSource:
         Raises
         ------
         BundleError
-            There is none, or the pointer to it cannot be read.
+            There is none, the pointer to it cannot be read, or the registry cannot be asked.
         """
+        if self._mirror is not None:
+            self._mirror.refresh()
         return self._candidates()[0]
 
     def challenger(self) -> tuple[Named, Challenger] | None:
@@ -68,6 +82,8 @@ class ModelSource:
         """
         if self._path is None:
             return None
+        if self._mirror is not None:
+            self._mirror.refresh_if_possible()
         first: BundleError | None = None
         for named in self._candidates():
             try:

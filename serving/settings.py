@@ -15,13 +15,18 @@ from .errors import SettingsError
 ENV_PREFIX: Final = "POINTSMAN_"
 
 
-def default_database_url() -> str:
-    """Return an SQLite file in the user's data folder; beside the process where there is no home."""
+def data_folder() -> Path:
+    """Return the service's folder in the user's data folder; beside the process where there is no home."""
     try:
         home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     except RuntimeError:
         home = str(Path.cwd() / ".pointsman")
-    return f"sqlite:///{Path(home) / 'pointsman' / 'pointsman.sqlite'}"
+    return Path(home) / "pointsman"
+
+
+def default_database_url() -> str:
+    """Return an SQLite file in the data folder."""
+    return f"sqlite:///{data_folder() / 'pointsman.sqlite'}"
 
 
 class Settings(BaseSettings):
@@ -32,7 +37,12 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8095, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     bundle: Path | None = Field(
-        None, description="Bundle folder, or alias folder whose champion serves; the bundle in the package when unset."
+        None,
+        description="Bundle folder, alias folder whose champion serves, or models:/NAME@ALIAS of the registry; "
+        "the bundle in the package when unset.",
+    )
+    registry_url: str | None = Field(
+        None, repr=False, description="MLflow server of the model registry: http(s)://[user:password@]HOST."
     )
     catalog: str | None = Field(None, description="Catalogue profile or file; the packaged default when unset.")
     policy: str | None = Field(None, description="Policy preset or file; the packaged default when unset.")
@@ -124,6 +134,21 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("names no addresses; expected such as 10.0.0.5 or 10.0.0.0/8, with commas") from None
 
+    @field_validator("registry_url")
+    @classmethod
+    def _http_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("is not a web address; expected http://HOST or https://HOST")
+        return url
+
+    @model_validator(mode="after")
+    def _registry_is_known(self) -> "Settings":
+        if str(self.bundle or "").startswith("models:/") and self.registry_url is None:
+            raise ValueError(
+                "POINTSMAN_BUNDLE names the registry, POINTSMAN_REGISTRY_URL is unset; expected its server"
+            )
+        return self
+
     @model_validator(mode="after")
     def _both_halves(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -166,5 +191,5 @@ def _problem(location: tuple[int | str, ...], message: str, found: object) -> st
     if not location:
         return message.removeprefix("Value error, ")
     name = str(location[0])
-    shown = "" if name in {"database_url", "sessions_url"} else f" (found {found!r})"
+    shown = "" if name in {"database_url", "sessions_url", "registry_url"} else f" (found {found!r})"
     return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}{shown}"

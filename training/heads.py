@@ -55,37 +55,27 @@ def fit_heads(
 ) -> dict[Head, LinearHead]:
     """Fit one head per task on training embeddings.
 
-    A row counts by its reader's certainty.
-
     The regularisation is chosen by log likelihood on the validation rows, which must come from other groups than
     the encoder saw: on rows the encoder was tuned on, every setting looks perfect.
     """
-    certain = np.array([example.certainty for example in examples])
-    return {
-        head: _fit_head(head, (embedding, label_ids(examples, head), certain), config, validation) for head in HEADS
-    }
-
-
-Rows = tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.float64]]
+    return {head: _fit_head(head, embedding, examples, config, validation) for head in HEADS}
 
 
 def _fit_head(
-    head: Head, rows: Rows, config: HeadsConfig, validation: tuple[FloatArray, Sequence[Example]]
-) -> LinearHead:
-    scores = {c: _held_out_loss(head, rows, c, config, validation) for c in config.inverse_regularisation}
-    best = min(scores, key=lambda c: scores[c])
-    return _fit(head, rows, best, config)
-
-
-def _held_out_loss(
     head: Head,
-    rows: Rows,
-    inverse_regularisation: float,
+    embedding: FloatArray,
+    examples: Sequence[Example],
     config: HeadsConfig,
     validation: tuple[FloatArray, Sequence[Example]],
-) -> float:
-    fitted = _fit(head, rows, inverse_regularisation, config)
-    return _loss(fitted, validation[0], label_ids(validation[1], head))
+) -> LinearHead:
+    truth = label_ids(examples, head)
+    weights = np.array([example.certainty for example in examples])
+    fitted = [_fit(head, (embedding, truth, weights), c, config) for c in config.inverse_regularisation]
+    of_validation = label_ids(validation[1], head)
+    return min(fitted, key=lambda one: _loss(one, validation[0], of_validation))
+
+
+Rows = tuple[FloatArray, npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 def _loss(head: LinearHead, embedding: FloatArray, truth: npt.NDArray[np.int64]) -> float:

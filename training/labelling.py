@@ -18,6 +18,7 @@ from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.limits import Limits
 from pointsman.classifier.policy_file import Policy
 from pointsman.classifier.review import MAX_POOL, Candidate, review_queue
+from pointsman.classifier.risk_bound import promises_of
 from pointsman.classifier.text import text_of
 
 from .label_files import Judgement, append_judgement, labels_by
@@ -150,7 +151,7 @@ def queue_of(
     known = [name for name in sample if name in judged][:pool]
     guesses: dict[str, Assessment] = {}
     candidates, embeddings = [], []
-    threshold = None if assessor.risk_bound is None else assessor.risk_bound.threshold
+    limits = Limits().keeping(promises_of(assessor.risk_bounds), policy.max_missed)
     # One at a time, as requests are served: a batch moves the probabilities (`evaluate.assess_examples`).
     for name in tqdm([*asked, *known], desc="assess", unit="turn", disable=not shows_progress):
         row = with_text[name]
@@ -160,7 +161,7 @@ def queue_of(
             continue
         guesses[name] = guess
         turn = Turn(prompt=str(row["prompt"]), context=_context(row), context_tokens=_context_tokens(row))
-        candidates.append(Candidate(name, turn, guess, Limits(care_threshold=threshold), embedding[0]))
+        candidates.append(Candidate(name, turn, guess, limits, embedding[0]))
     queue = review_queue(candidates, catalog, policy, limit=limit, known=embeddings)
     return [
         Item(

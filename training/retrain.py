@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 Mode = Literal["heads", "full"]
 #: Why a first champion is there.
 _FIRST: Final = "served before anything was promoted"
+#: How many retrainings stay in the folder.
+_N_KEPT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +222,7 @@ def _story(
         state = replace(state, registered=run.register(bundle, "challenger", tags)).write(folder)
     _try_out(config, bundle, state, verdict)
     (folder / "checkpoint.pt").unlink(missing_ok=True)
+    _prune(folder)
     return bundle, replace(state, is_done=True).write(folder)
 
 
@@ -294,6 +297,13 @@ def _try_out(config: RetrainConfig, bundle: Bundle, state: State, verdict: Verdi
 def _retrained(bundle: Bundle, folder: Path, state: State, snapshot: Snapshot, *, is_new: bool) -> Retrained:
     page, judgement = folder / MARKDOWN_FILE, read_judgement(folder)
     return Retrained(bundle, judgement, page, state.run_id, state.registered, is_new, snapshot)
+
+
+def _prune(folder: Path) -> None:
+    """Remove what is left of old retrainings; the registry and the alias folder have bundles of their own."""
+    others = [other for other in folder.parent.iterdir() if other != folder]
+    for old in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True)[_N_KEPT - 1 :]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -29,7 +29,7 @@ def running_mlflow(database_url, folder):
 
 
 def _wait_for(url, server, log):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 250
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while True:
         try:

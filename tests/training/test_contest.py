@@ -9,8 +9,9 @@ import pytest
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.labels import HEADS
 from pointsman.training.config import ContestConfig, ParityLimits
-from pointsman.training.contest import Side, compare, contest, gates_of, parity_gate
+from pointsman.training.contest import contest, gates_of, parity_gate
 from pointsman.training.datasets import Example
+from pointsman.training.paired import Side, compare
 from pointsman.training.verdict import markdown, read_judgement, write_verdict
 
 CONFIG = ContestConfig(n_draws=200)

@@ -12,8 +12,9 @@ from filelock import FileLock
 
 from pointsman.classifier.aliases import AliasFolder
 from pointsman.classifier.bundle import load_bundle
+from pointsman.classifier.commands import main
 from pointsman.classifier.errors import InputError
-from pointsman.training.config import ContestConfig, HeadsConfig, TrainConfig
+from pointsman.training.config import ContestConfig, EncoderConfig, FinetuneConfig, HeadsConfig, TrainConfig
 from pointsman.training.registry import REGISTERED, local_store
 from pointsman.training.retrain import RetrainConfig, retrain
 from pointsman.training.snapshot import Sources
@@ -126,3 +127,72 @@ def test_first_champion_is_the_bundle_that_served_before(tracked_run, tiny_bundl
     config, *_ = tracked_run
     champion = AliasFolder(config.aliases).champion()
     assert champion.pointer.digest == load_bundle(tiny_bundle).digest
+
+
+def test_interrupted_retraining_goes_on_in_the_same_run(tmp_path, files, tiny_bundle, monkeypatch):
+    from mlflow import MlflowClient
+
+    config = config_in(tmp_path, files, tiny_bundle)
+    config = replace(config, train=replace(config.train, tracking=str(tmp_path / "mlruns")))
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with monkeypatch.context() as patched:
+            patched.setattr("pointsman.training.retrain.contest", stop)
+            with pytest.raises(KeyboardInterrupt):
+                retrain(config)
+        (state,) = (json.loads(path.read_text()) for path in config.work.glob("runs/*/state.json"))
+        fitted = [path.stat().st_mtime_ns for path in config.work.glob("runs/*/bundle/manifest.json")]
+        done = retrain(config)
+        runs = MlflowClient(local_store(tmp_path / "mlruns")).search_runs(["1"])
+    assert (state["is_fitted"], state["run_id"]) == (True, done.run_id)
+    assert [path.stat().st_mtime_ns for path in config.work.glob("runs/*/bundle/manifest.json")] == fitted
+    assert [(run.info.run_id, run.info.status) for run in runs] == [(done.run_id, "FINISHED")]
+
+
+def test_full_retraining_makes_an_encoder_of_its_own(tmp_path, files, tiny_bundle, tiny_encoder):
+    config = config_in(tmp_path, files, tiny_bundle, mode="full")
+    encoder = EncoderConfig(source=str(tiny_encoder), sha256=None, name="tiny", licence="Apache-2.0")
+    tuned = FinetuneConfig(epochs=1, batch_size=8, learning_rate=1e-3, head_factor=3.0, n_threads=1)
+    done = retrain(replace(config, train=replace(config.train, encoder=encoder, finetune=tuned)))
+    assert "encoder_of" not in done.bundle.manifest.training_data
+    assert done.bundle.manifest.metrics["parity"]["torch_to_fp32_max_difference"] <= 1e-4
+    assert not list(config.work.glob("runs/*/checkpoint.pt"))
+
+
+def test_challenger_that_passes_is_put_where_servers_try_it(tmp_path, files, tiny_bundle):
+    easy = replace(UNTIMED, max_recall_drop=1, max_missed_rise=1, care_certainty=2, max_ece_rise=1, gain_certainty=-1)
+    config = config_in(tmp_path, files, tiny_bundle, contest=easy, shadow_share=0.5)
+    config = replace(config, train=replace(config.train, heads=HeadsConfig(inverse_regularisation=(100.0,))))
+    done = retrain(config)
+    assert done.judgement.promotes, done.judgement.reason
+    challenger = AliasFolder(config.aliases).challenger()
+    assert (challenger.pointer.digest, challenger.shadow_share) == (done.bundle.digest, 0.5)
+
+
+def test_refused_challenger_is_not_tried(tmp_path, files, tiny_bundle):
+    config = config_in(tmp_path, files, tiny_bundle, contest=replace(UNTIMED, max_growth=0.0))
+    done = retrain(config)
+    assert not done.judgement.promotes
+    assert "size: " in done.judgement.reason
+    assert AliasFolder(config.aliases).challenger() is None
+
+
+def test_gold_groups_are_kept_out_of_training(tracked_run):
+    _, done, *_ = tracked_run
+    assert sum(done.bundle.manifest.training_data["rows"].values()) == 100
+
+
+def test_command_tells_the_verdict_by_its_exit_status(tmp_path, files, tiny_bundle, capsys):
+    data, gold = files
+    arguments = ["retrain", "--data", str(data), "--gold", str(gold), "--champion", str(tiny_bundle), "--no-track"]
+    arguments += ["--work", str(tmp_path / "work"), "--aliases", str(tmp_path / "aliases"), "--version", "mine-2"]
+    status = main(arguments)
+    out = capsys.readouterr().out
+    assert "mine-2 (" in out
+    assert status == (0 if "verdict.md: promote" in out else 3)
+    assert main(arguments) == status
+    assert "nothing is new since mine-2 was trained" in capsys.readouterr().out

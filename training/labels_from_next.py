@@ -7,9 +7,8 @@ sources can only say one thing, and their silence tells a little of the other. T
 the least that such an estimate needs; signs of the same sentence do not, so the probabilities are somewhat too sure.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -131,7 +130,7 @@ class LabelModel:
     rates: FloatArray
 
     @classmethod
-    def fit(cls, votes: VoteArray, *, failure_rate: float = 0.25, counts: FloatArray | None = None) -> "LabelModel":
+    def fit(cls, votes: VoteArray, *, failure_rate: float = 0.25) -> "LabelModel":
         """Estimate by expectation maximisation, from sources that are better than a coin.
 
         Parameters
@@ -140,16 +139,13 @@ class LabelModel:
             `WORKED`, `FAILED` or `SILENT`.
         failure_rate : float
             Where the estimate starts.
-        counts : float array, shape (n_rows,), optional
-            How many turns voted as each row; 1 when left out. Millions of turns have some hundred patterns of votes.
         """
-        counts = np.ones(len(votes)) if counts is None else counts
         # The prior keeps the two classes from changing names, and a source with few votes near its start.
-        prior = _prior(votes, counts)
+        prior = _prior(votes)
         model = cls(failure_rate, prior / prior.sum(axis=2, keepdims=True))
         for _ in range(_MAX_STEPS):
             failed = model.failure_probabilities(votes)
-            fitted = cls(*_maximise(votes, failed, prior, counts))
+            fitted = cls(*_maximise(votes, failed, prior))
             change = np.abs(fitted.rates - model.rates).max(initial=abs(fitted.failure_rate - model.failure_rate))
             model = fitted
             if change < _TOLERANCE:
@@ -172,11 +168,10 @@ class LabelModel:
         return np.asarray(right / spoken, dtype=np.float64)
 
 
-def _prior(votes: VoteArray, counts: FloatArray) -> FloatArray:
+def _prior(votes: VoteArray) -> FloatArray:
     """Give each source the share of votes that it has, three of four of them on the right class."""
-    total = counts.sum()
     seen = np.stack(
-        [counts @ (votes == vote) / total if total else np.full(votes.shape[1], 1 / 3) for vote in range(3)]
+        [(votes == vote).mean(axis=0) if len(votes) else np.full(votes.shape[1], 1 / 3) for vote in range(3)]
     )
     seen = np.maximum(seen.T, 1e-3)  # (n_sources, 3)
     prior = np.repeat(seen[:, None, :], 2, axis=1)  # (n_sources, 2, 3)
@@ -186,41 +181,14 @@ def _prior(votes: VoteArray, counts: FloatArray) -> FloatArray:
     return np.asarray(_PRIOR_TURNS * prior / prior.sum(axis=2, keepdims=True), dtype=np.float64)
 
 
-def _maximise(votes: VoteArray, failed: FloatArray, prior: FloatArray, counts: FloatArray) -> tuple[float, FloatArray]:
-    table = prior.copy()
+def _maximise(votes: VoteArray, failed: FloatArray, prior: FloatArray) -> tuple[float, FloatArray]:
+    counts = prior.copy()
     for vote in range(3):
         is_vote = (votes == vote).astype(np.float64)  # (n_rows, n_sources)
-        table[:, FAILED, vote] += (counts * failed) @ is_vote
-        table[:, WORKED, vote] += (counts * (1 - failed)) @ is_vote
-    rate = (counts @ failed + 1.0) / (counts.sum() + 4.0)
-    return float(rate), table / table.sum(axis=2, keepdims=True)
-
-
-def label_patterns(
-    patterns: Sequence[tuple[int, ...]], counts: Sequence[int]
-) -> tuple[dict[tuple[int, ...], TurnLabel], list[SourceReport]]:
-    """Label each pattern of votes, given how many turns have it; as `label_turns` would label those turns.
-
-    Patterns without a vote are left out.
-    """
-    votes = np.array(patterns, dtype=np.int64).reshape(-1, len(SOURCES))
-    weights = np.array(counts, dtype=np.float64)
-    model = LabelModel.fit(votes, counts=weights)
-    names = tuple(SOURCES)
-    labels = {}
-    for pattern, failed in zip(patterns, model.failure_probabilities(votes), strict=True):
-        if all(vote == SILENT for vote in pattern):
-            continue
-        label = FAILED if failed >= 0.5 else WORKED
-        sources = tuple(name for name, vote in zip(names, pattern, strict=True) if vote == label)
-        confidence = round(float(failed if label == FAILED else 1 - failed), 4)
-        labels[pattern] = TurnLabel("", LABELS[label], confidence, sources)
-    n_votes = weights @ (votes != SILENT)
-    reports = [
-        SourceReport(name, int(n), round(float(accuracy), 3))
-        for name, n, accuracy in zip(names, n_votes, model.accuracies(), strict=True)
-    ]
-    return labels, reports
+        counts[:, FAILED, vote] += failed @ is_vote
+        counts[:, WORKED, vote] += (1 - failed) @ is_vote
+    rate = (failed.sum() + 1.0) / (len(failed) + 4.0)
+    return float(rate), counts / counts.sum(axis=2, keepdims=True)
 
 
 def label_turns(rows: Sequence[Row]) -> tuple[list[TurnLabel], list[SourceReport]]:
@@ -237,10 +205,18 @@ def label_turns(rows: Sequence[Row]) -> tuple[list[TurnLabel], list[SourceReport
         `failed` or `worked` with the probability of that label; turns without a vote are left out.
     sources : list of SourceReport
     """
-    cast = [tuple(row.tolist()) for row in votes_of(rows)]
-    patterns = Counter(cast)
-    labels, reports = label_patterns(list(patterns), list(patterns.values()))
-    found = [
-        replace(labels[votes], id=str(row["id"])) for row, votes in zip(rows, cast, strict=True) if votes in labels
-    ]
-    return found, reports
+    votes = votes_of(rows)
+    model = LabelModel.fit(votes)
+    names = tuple(SOURCES)
+    labels = []
+    for row, cast, failed in zip(rows, votes, model.failure_probabilities(votes), strict=True):
+        if (cast == SILENT).all():
+            continue
+        label = FAILED if failed >= 0.5 else WORKED
+        sources = tuple(name for name, vote in zip(names, cast, strict=True) if vote == label)
+        confidence = round(float(failed if label == FAILED else 1 - failed), 4)
+        labels.append(TurnLabel(str(row["id"]), LABELS[label], confidence, sources))
+    n_votes = (votes != SILENT).sum(axis=0)
+    accuracies = model.accuracies()
+    reports = [SourceReport(n, int(k), round(float(a), 3)) for n, k, a in zip(names, n_votes, accuracies, strict=True)]
+    return labels, reports

@@ -19,11 +19,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pointsman.training.labels_from_next import label_patterns
-
 from .config import Folder, PipelineConfig, key_of
 from .files import PARTIAL, write_rows, write_text
+from .outcomes import first_signs, label_patterns
 from .plan import Part
+from .reading import signs_in
 from .words import similarity
 
 #: Why a turn is a copy.
@@ -193,7 +193,7 @@ def _search(database: Any, folder: Folder, parts: Sequence[Part], config: Pipeli
         n_turns=database.execute("SELECT count(*) FROM turns").fetchone()[0],
         n_copies=dict.fromkeys(REASONS, 0) | dict(database.execute(_BY_REASON).fetchall()),
         dropped=dict(database.execute(_DROPPED).fetchall()),
-        outcomes=_judge(database, folder),
+        outcomes=_judge(database, folder, parts),
     )
 
 
@@ -211,10 +211,11 @@ def _compare(database: Any, path: Path, least: float) -> None:
     path.unlink()
 
 
-def _judge(database: Any, folder: Folder) -> list[dict[str, Any]]:
-    """Label the turns by what came next: the model is fitted on patterns of votes with their counts."""
-    patterns = database.execute(_VOTES).fetchall()
-    labels, reports = label_patterns([tuple(votes) for votes, _ in patterns], [count for _, count in patterns])
+def _judge(database: Any, folder: Folder, parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Label the turns that are no copies by what came next; write `outcomes.parquet`."""
+    counts = {tuple(votes): n for votes, n in database.execute(_VOTES).fetchall()}
+    signs = first_signs(signs_in(folder.rows(part.key)) for part in parts)
+    labels, reports = label_patterns(counts, signs)
     rows = [
         {"votes": list(votes), "label": label.label, "confidence": label.confidence, "sources": list(label.sources)}
         for votes, label in labels.items()

@@ -24,7 +24,7 @@ TURNS: Final = "turns"
 _HEAD_BYTES: Final = 64 * 1024
 _COPY_BYTES: Final = 2**20
 # Logs share a part until one comes whose address ends it: so a new log moves no border but its own.
-_LOGS_PER_PART: Final = 64
+_LOGS_PER_PART: Final = 16
 
 
 @dataclass(frozen=True, slots=True)

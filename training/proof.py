@@ -4,8 +4,8 @@ A champion learns from one half of the groups. The other half then comes as a te
 judged only by what the real next turns say; then with the labels that people gave; then with a share of those labels
 flipped. Each time heads are fitted anew and the contest decides whether they would be promoted.
 
-The encoder is the published one, not tuned on any of these turns, exported and quantised as for a bundle; turns are read
-one at a time. So what is learnt is what heads on a frozen encoder can learn, which is what a nightly refit does.
+The encoder is the published one, not tuned on any of these turns, exported and quantised as for a bundle; it reads one
+turn at a time. So what is learnt is what heads on a frozen encoder can learn, which is what a nightly refit does.
 The groups of `--dev` are never fitted or calibrated on. Figures only: no text is written.
 """
 
@@ -150,7 +150,7 @@ def prove(config: ProofConfig) -> list[Trial]:
     embedding = _embedded([*rows, *dev_rows], config)
     known, dev = Known(rows, embedding[: len(rows)]), Known(dev_rows, embedding[len(rows) :])
     first, second = halves(known)
-    trials = list(_trials(first, second, dev, config))
+    trials = list(tqdm(_trials(first, second, dev, config), desc="contest", unit="trial"))
     _write(trials, (first, second, dev), config)
     return trials
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Final
 
 from filelock import FileLock, Timeout
@@ -31,7 +31,7 @@ class Summary:
     """What lies in the output after a run, and what the run did of it.
 
     `n_turns` is the sum of `n_kept` and the copies: every row that was read is in a part or in `duplicates.parquet`,
-    once. `seconds` are of this run, by step.
+    once. `seconds` are of this run, by step; `cpu_seconds` those of this process, in which one worker does everything.
     """
 
     n_turns: int = 0
@@ -45,6 +45,7 @@ class Summary:
     located: list[str] = field(default_factory=list)
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
 
 
 def run_pipeline(config: PipelineConfig) -> Summary:
@@ -95,8 +96,9 @@ def _locked(folder: Folder) -> Iterator[None]:
 
 @contextmanager
 def _timed(summary: Summary, step: str) -> Iterator[None]:
-    started = perf_counter()
+    started, cpu_started = perf_counter(), process_time()
     yield
+    summary.cpu_seconds[step] = round(process_time() - cpu_started, 2)
     summary.seconds[step] = round(perf_counter() - started, 2)
 
 

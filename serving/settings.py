@@ -15,13 +15,18 @@ from .errors import SettingsError
 ENV_PREFIX: Final = "POINTSMAN_"
 
 
-def default_database_url() -> str:
-    """Return an SQLite file in the user's data folder; beside the process where there is no home."""
+def data_folder() -> Path:
+    """Return the service's folder in the user's data folder; beside the process where there is no home."""
     try:
         home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     except RuntimeError:
         home = str(Path.cwd() / ".pointsman")
-    return f"sqlite:///{Path(home) / 'pointsman' / 'pointsman.sqlite'}"
+    return Path(home) / "pointsman"
+
+
+def default_database_url() -> str:
+    """Return an SQLite file in the data folder."""
+    return f"sqlite:///{data_folder() / 'pointsman.sqlite'}"
 
 
 class Settings(BaseSettings):
@@ -31,7 +36,14 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8095, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    bundle: Path | None = Field(None, description="Bundle folder; the one in the package when unset.")
+    bundle: Path | None = Field(
+        None,
+        description="Bundle folder, alias folder whose champion serves, or models:/NAME@ALIAS of the registry; "
+        "the bundle in the package when unset.",
+    )
+    registry_url: str | None = Field(
+        None, repr=False, description="MLflow server of the model registry: http(s)://[user:password@]HOST."
+    )
     catalog: str | None = Field(None, description="Catalogue profile or file; the packaged default when unset.")
     policy: str | None = Field(None, description="Policy preset or file; the packaged default when unset.")
     database_url: str = Field(
@@ -43,7 +55,9 @@ class Settings(BaseSettings):
         None, repr=False, description="Redis that keeps sessions (redis://, rediss://, unix://); in memory when unset."
     )
     session_ttl_s: float = Field(6 * 3600, gt=0, description="A session is forgotten this long after its last request.")
-    reload_s: float = Field(5.0, ge=0, description="Wait between looks for changed catalogue or policy files; 0: none.")
+    reload_s: float = Field(
+        5.0, ge=0, description="Wait between looks for changed bundle, catalogue or policy files; 0: none."
+    )
     learn_s: float = Field(300.0, ge=0, description="Wait between looks for new outcomes and spending; 0: no learning.")
     keys: Literal["auto", "on", "off"] = Field(
         "auto", description="Ask for an API key: auto (unless HOST is loopback), on, or off (let everyone in)."
@@ -67,6 +81,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(32 * 1024**2, ge=1024, description="Larger bodies get 413.")
     worker_read_bytes: int = Field(64 * 1024, ge=0, description="Larger bodies are read off the event loop.")
     n_threads: int = Field(1, ge=1, le=256, description="Threads of one inference.")
+    max_bundle_slowdown: float = Field(
+        3.0, gt=0, description="A new bundle that takes more times as long as the one that serves is refused."
+    )
     max_queued_decisions: int = Field(64, ge=1, description="Inferences in wait before the safe default is given.")
     decide_timeout_s: float = Field(2.0, gt=0, description="Wait for an inference before the safe default is given.")
     classify_max_inputs: int = Field(256, ge=1, le=4096, description="Inputs of one /v1/classify.")
@@ -117,6 +134,21 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("names no addresses; expected such as 10.0.0.5 or 10.0.0.0/8, with commas") from None
 
+    @field_validator("registry_url")
+    @classmethod
+    def _http_url(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("is not a web address; expected http://HOST or https://HOST")
+        return url
+
+    @model_validator(mode="after")
+    def _registry_is_known(self) -> "Settings":
+        if str(self.bundle or "").startswith("models:/") and self.registry_url is None:
+            raise ValueError(
+                "POINTSMAN_BUNDLE names the registry, POINTSMAN_REGISTRY_URL is unset; expected its server"
+            )
+        return self
+
     @model_validator(mode="after")
     def _both_halves(self) -> "Settings":
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -159,5 +191,5 @@ def _problem(location: tuple[int | str, ...], message: str, found: object) -> st
     if not location:
         return message.removeprefix("Value error, ")
     name = str(location[0])
-    shown = "" if name in {"database_url", "sessions_url"} else f" (found {found!r})"
+    shown = "" if name in {"database_url", "sessions_url", "registry_url"} else f" (found {found!r})"
     return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}{shown}"

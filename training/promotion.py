@@ -40,7 +40,7 @@ def promote(
     verdict : path, optional
         Folder with the verdict of its contest; needed unless forced.
     bundle : path, optional
-        Folder of the challenger; the alias folder's challenger when left out.
+        Folder of the challenger; the one beside the verdict, or the alias folder's, when left out.
     force : str, optional
         Why it is promoted whatever the verdict says; kept with the promotion.
 
@@ -53,14 +53,13 @@ def promote(
     """
     folder = place.folder
     challenger = folder.challenger()
+    if bundle is None and verdict is not None and (verdict / "bundle").is_dir():
+        bundle = verdict / "bundle"  # where `retrain` puts both
     if bundle is None and challenger is None:
         msg = f"no challenger in {place.aliases}; expected one of 'pointsman retrain'. Name a bundle with --bundle."
         raise InputError(msg)
-    if bundle is None and challenger is not None:
-        found, registered = load_bundle(folder.bundle(challenger.pointer)), challenger.pointer.registered
-    else:
-        found = load_bundle(bundle)
-        registered = _registered(challenger, found)
+    found = load_bundle(folder.bundle(challenger.pointer) if bundle is None and challenger is not None else bundle)
+    registered = _registered(place, challenger, found)
     reason = _reason(folder, found, None if verdict is None else read_judgement(verdict), force)
     pointer = replace(folder.add(found.path), registered=registered)
     with _in_registry(place, folder.champion(), pointer):
@@ -110,9 +109,13 @@ def try_out(
     if present is None:
         msg = f"no challenger in {place.aliases}; expected one of 'pointsman retrain'. Name a bundle with --bundle."
         raise InputError(msg)
-    asked = {"shadow_share": shadow_share, "canary_share": canary_share, "canary_keys": canary_keys}
     try:
-        challenger = replace(present, **{name: value for name, value in asked.items() if value is not None})
+        challenger = Challenger(
+            present.pointer,
+            present.shadow_share if shadow_share is None else shadow_share,
+            present.canary_share if canary_share is None else canary_share,
+            present.canary_keys if canary_keys is None else canary_keys,
+        )
     except ValueError as error:
         raise InputError(str(error)) from error
     folder.challenge(challenger)
@@ -145,10 +148,15 @@ def _reason(folder: AliasFolder, found: Bundle, judgement: Judgement | None, for
     return judgement.reason
 
 
-def _registered(challenger: Challenger | None, found: Bundle) -> str | None:
-    if challenger is not None and challenger.pointer.digest == found.digest:
+def _registered(place: Place, challenger: Challenger | None, found: Bundle) -> str | None:
+    """Return the bundle's version in the registry; None when it is in none."""
+    if challenger is not None and challenger.pointer.digest == found.digest and challenger.pointer.registered:
         return challenger.pointer.registered
-    return None
+    if place.tracking is None:
+        return None
+    from .registry import find_registered
+
+    return find_registered(place.tracking, found.digest)
 
 
 @contextmanager

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 EXPERIMENT: Final = "pointsman"
 #: Name in the model registry; its aliases are champion and challenger.
 REGISTERED: Final = "pointsman"
+#: File of a local store.
+_DATABASE: Final = "mlflow.db"
 #: Where a run keeps its bundle.
 BUNDLE: Final = "bundle"
 #: Packages whose version can change what a run gives.
@@ -95,7 +97,7 @@ class Untracked:
 def local_store(folder: Path) -> str:
     """Return the address of a store in a folder: a SQLite file, with artifacts beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+    return f"sqlite:///{(folder / _DATABASE).resolve()}"
 
 
 @contextmanager
@@ -134,6 +136,15 @@ def set_alias(store: str, alias: str, registered: str | None) -> None:
     except MlflowException as error:
         msg = f"the registry does not give version {registered} of {REGISTERED!r} the alias {alias!r}: {error}"
         raise InputError(msg) from error
+
+
+def find_registered(store: str, digest: str) -> str | None:
+    """Return the version under which the model registry holds a bundle; None when it holds it not at all."""
+    if "://" not in store and not (Path(store) / _DATABASE).is_file():
+        return None
+    client = _connect(store).MlflowClient()
+    found = client.search_model_versions(f"name = '{REGISTERED}' and tags.bundle_digest = '{digest}'")
+    return str(found[0].version) if found else None
 
 
 def _connect(store: str) -> Any:

@@ -54,7 +54,6 @@ class RetrainCommand:
             "--work", type=Path, default=Path("mlruns/retrain"), help="folder of retrainings (default: mlruns/retrain)"
         )
         _add_place(parser)
-        parser.add_argument("--no-track", action="store_const", const=None, dest="track", help="keep no run")
         parser.add_argument(
             "--shadow",
             type=float,
@@ -228,6 +227,7 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER|URL",
         help="MLflow store with runs and registry (default: MLFLOW_TRACKING_URI, else mlruns)",
     )
+    parser.add_argument("--no-track", action="store_const", const=None, dest="track", help="leave MLflow out")
 
 
 def _add_aliases(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,9 @@
 """The rows of one retraining, gathered, told apart and frozen: what was learned from stays known by its digest.
 
 Sources are labelled files, with label files (readings) for rows without labels, and the records of the service, where
-it keeps text and people corrected labels. Of two rows with the same text the later source wins. The newest labelled
-turns of the service are set apart, sessions whole: the challenger never sees them, and the contest is held on them.
+it keeps text and people corrected labels. Of two rows of one group with the same text the later source wins. The
+newest labelled turns of the service are set apart, sessions whole: the challenger never sees them, and the contest is
+held on them.
 """
 
 import hashlib
@@ -90,9 +91,9 @@ def take_snapshot(folder: Path, sources: Sources) -> Snapshot:
         A source is missing, a row is malformed, or no row has labels.
     """
     counts: Counter[str] = Counter()
-    rows: dict[bytes, JsonDict] = {}
+    rows: dict[tuple[str, bytes], JsonDict] = {}
     for row in _rows(sources, counts):
-        key = _text_of(row)
+        key = str(row["group"]), _text_of(row)
         counts["same text, the later source kept"] += key in rows
         rows.pop(key, None)
         rows[key] = row

@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pointsman.classifier.errors import InputError
 
-from .contest import Difference, SetFigures, Verdict, verdict_json
+from .contest import Verdict
+from .evaluate import plain
+from .paired import Difference, SetFigures
 
 JSON_FILE: Final = "verdict.json"
 MARKDOWN_FILE: Final = "verdict.md"
@@ -101,3 +103,39 @@ def _table(title: str, found: Mapping[str, Difference]) -> list[str]:
         for name, d in found.items()
     ]
     return ["", f"| {title} | turns | champion | challenger | difference | 95 % |", "|---|---|---|---|---|---|", *rows]
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """Return the verdict as JSON values."""
+    return {
+        "promotes": verdict.promotes,
+        "reason": verdict.reason,
+        "champion": verdict.champion.to_json(),
+        "challenger": verdict.challenger.to_json(),
+        "gates": [{"name": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in verdict.gates],
+        "sets": {
+            name: {
+                "n_rows": found.n_rows,
+                "n_groups": found.n_groups,
+                **{part: _differences(getattr(found, part)) for part in ("figures", "recall", "languages", "days")},
+            }
+            for name, found in verdict.sets.items()
+        },
+    }
+
+
+def _differences(found: Mapping[str, Difference]) -> Any:
+    return plain(
+        {
+            name: {
+                "champion": d.champion,
+                "challenger": d.challenger,
+                "rise": d.rise,
+                "interval": d.interval,
+                "p_rise": d.p_rise,
+                "p_fall": d.p_fall,
+                "n_rows": d.n_rows,
+            }
+            for name, d in found.items()
+        }
+    )

@@ -45,3 +45,23 @@ def test_loss_falls_and_its_curve_ends_with_the_last_step(tiny_encoder, tokenize
     )
     assert points[-1][0] == 6 * len(examples) // 8
     assert points[-1][1] < 0.8 * points[0][1]
+
+
+def test_run_that_was_cut_off_goes_on_to_the_same_numbers(tiny_encoder, tokenizer, labelled_file, tmp_path):
+    examples = read_examples([labelled_file])[:40]
+    config = FinetuneConfig(epochs=2, batch_size=8, learning_rate=1e-3, head_factor=3.0, n_threads=1)
+    whole = finetune(EmbeddingEncoder.load(tiny_encoder), examples, tokenizer, config)
+    checkpoint = tmp_path / "checkpoint.pt"
+
+    def stop(step, figures):
+        if figures["epoch"] > 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(
+            EmbeddingEncoder.load(tiny_encoder), examples, tokenizer, config, on_progress=stop, checkpoint=checkpoint
+        )
+    assert checkpoint.is_file()
+    resumed = finetune(EmbeddingEncoder.load(tiny_encoder), examples, tokenizer, config, checkpoint=checkpoint)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(one, other)

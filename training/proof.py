@@ -31,7 +31,7 @@ from pointsman.classifier.tokens import TextTokenizer, TokenBudget
 from . import export, graph
 from .calibrate import care_probabilities, fit_risk_bound, fit_temperature
 from .config import ContestConfig, EncoderConfig, HeadsConfig, NoveltyConfig, RiskBoundConfig
-from .contest import Difference, Gate, SetFigures, Side, compare, gates_of
+from .contest import Gate, gates_of
 from .datasets import Example, digest_of, position, read_examples, split_by_group
 from .encoder_source import encoder_folder
 from .finetune import EmbeddingEncoder
@@ -39,6 +39,7 @@ from .heads import LinearHead, fit_heads, label_ids
 from .importers.protocol import ImportedTurn
 from .importers.rows import RowSettings, rows_of
 from .labels_from_next import TurnLabel, label_turns
+from .paired import Difference, SetFigures, Side, compare
 
 FloatArray = npt.NDArray[np.float32]
 Belief = Mapping[Head, npt.NDArray[np.float64]]

@@ -28,13 +28,12 @@ from pointsman.classifier.encoder import OnnxEncoder
 from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.tokens import TextTokenizer, TokenBudget
 
-from . import export, graph
+from . import graph
 from .calibrate import care_probabilities, fit_risk_bound, fit_temperature
 from .config import ContestConfig, EncoderConfig, HeadsConfig, NoveltyConfig, RiskBoundConfig
 from .contest import Gate, gates_of
 from .datasets import Example, digest_of, position, read_examples, split_by_group
 from .encoder_source import encoder_folder
-from .finetune import EmbeddingEncoder
 from .heads import LinearHead, fit_heads, label_ids
 from .importers.protocol import ImportedTurn
 from .importers.rows import RowSettings, rows_of
@@ -68,7 +67,8 @@ class ProofConfig:
     dev: Path
     output: Path
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    #: The embedding of an untuned encoder says less in each direction: the weaker regularisation is tried only.
+    heads: HeadsConfig = field(default_factory=lambda: HeadsConfig(inverse_regularisation=(0.003, 0.01)))
     contest: ContestConfig = field(default_factory=ContestConfig)
     calibration_share: float = 0.15
     flips: tuple[float, ...] = (0.2, 0.6)
@@ -138,7 +138,7 @@ class Trial:
 
 
 def prove(config: ProofConfig) -> list[Trial]:
-    """Run every trial; write `proof.json` and `proof.md`.
+    """Run every trial; write `proof.json` and `proof.md` after each.
 
     Raises
     ------
@@ -151,8 +151,10 @@ def prove(config: ProofConfig) -> list[Trial]:
     embedding = _embedded([*rows, *dev_rows], config)
     known, dev = Known(rows, embedding[: len(rows)]), Known(dev_rows, embedding[len(rows) :])
     first, second = halves(known)
-    trials = list(tqdm(_trials(first, second, dev, config), desc="contest", unit="trial"))
-    _write(trials, (first, second, dev), config)
+    trials: list[Trial] = []
+    for trial in tqdm(_trials(first, second, dev, config), desc="contest", unit="trial"):
+        trials.append(trial)
+        _write(trials, (first, second, dev), config)
     return trials
 
 
@@ -304,6 +306,10 @@ def _embedded(examples: Sequence[Example], config: ProofConfig) -> FloatArray:
     kept = config.output / f"embeddings-{digest_of(config.train)[:12]}-{digest_of(config.dev)[:12]}.npy"
     if kept.exists():
         return np.asarray(np.load(kept, allow_pickle=False), dtype=np.float32)
+    # Imported here: only this needs torch, and only once.
+    from . import export
+    from .finetune import EmbeddingEncoder
+
     folder = encoder_folder(config.encoder)
     encoder = EmbeddingEncoder.load(folder)
     fp32, int8 = config.output / "encoder.fp32.onnx", config.output / "encoder.onnx"
@@ -377,9 +383,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--dev", type=Path, required=True, metavar="FILE.jsonl", help="labelled turns of other groups")
     parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where figures and embeddings go")
+    parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="drawings of flipped labels (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads for inference (default: %(default)s)")
     args = parser.parse_args(argv)
-    trials = prove(ProofConfig(args.train, args.dev, args.output, n_threads=args.threads))
+    config = ProofConfig(
+        args.train,
+        args.dev,
+        args.output,
+        contest=ContestConfig(n_draws=args.draws),
+        seeds=tuple(range(1, args.seeds + 1)),
+        n_threads=args.threads,
+    )
+    trials = prove(config)
     sys.stdout.write(table(trials) + "\n")
     return 0
 

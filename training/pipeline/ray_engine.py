@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from pointsman.classifier.errors import InputError
@@ -43,7 +44,7 @@ class RayEngine(AbstractContextManager["RayEngine"]):
             raise InputError(msg) from error
         if address is not None and not _answers(address):
             raise InputError(_absent(address, "nothing listens there"))
-        own = {} if address is not None else {"num_cpus": n_workers or None, "include_dashboard": False}
+        own: dict[str, Any] = {} if address is not None else {"num_cpus": n_workers or None, "include_dashboard": False}
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
         except (ConnectionError, ValueError, RuntimeError) as error:
@@ -59,7 +60,9 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         rows = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
-        done = rows.map(_apply, fn_args=(step,), num_cpus=1, compute=ray.data.TaskPoolStrategy(self.n_workers or None))
+        done = rows.map(
+            partial(_apply, step=step), num_cpus=1, compute=ray.data.TaskPoolStrategy(self.n_workers or None)
+        )
         for row in done.iter_rows():
             yield json.loads(row["result"])
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
@@ -22,7 +23,13 @@ from .turns import contents, read_copies, read_output, turn, write_turns
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(280)]
 
 N_TURNS = 1_200
-ENVIRONMENT = os.environ | {"RAY_gcs_server_request_timeout_seconds": "240", "RAY_USAGE_STATS_ENABLED": "0"}
+#: The cluster lets in who has this token: none that lies on this machine counts.
+ENVIRONMENT = os.environ | {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    "RAY_gcs_server_request_timeout_seconds": "240",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 
 
 def free_port():

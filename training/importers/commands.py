@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .run import Summary
 
-_KINDS = ("claude-code", "codex", "opencode", "records", "litellm", "labelled", "specstory", "aider")
+KINDS = ("claude-code", "codex", "opencode", "records", "litellm", "labelled", "specstory", "aider")
 
 
 class ImportCommand:
@@ -23,7 +23,7 @@ class ImportCommand:
             help="log, folder of logs, URL of a store, or claude-code, codex, opencode for their usual places",
         )
         parser.add_argument("--output", type=Path, required=True, metavar="FILE.jsonl", help="turns to write or add to")
-        parser.add_argument("--kind", choices=_KINDS, help="read every source as this (default: recognised)")
+        parser.add_argument("--kind", choices=KINDS, help="read every source as this (default: recognised)")
         parser.add_argument("--no-text", action="store_true", help="keep features and digests only, no words")
         parser.add_argument("--subagents", action="store_true", help="keep the prompts that agents gave to subagents")
         parser.add_argument("--salt", help="key of the digests, to compare them across machines")

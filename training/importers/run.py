@@ -3,8 +3,9 @@
 import os
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -88,7 +89,9 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
+    """One log, who reads it, and what changes when it does."""
+
     importer: Importer
     location: Location
     fingerprint: str
@@ -136,24 +139,35 @@ def _salt(config: ImportConfig) -> str:
     return known_salt(config.output) or ("" if config.keeps_text else secrets.token_hex(16))
 
 
-def _sources(config: ImportConfig, summary: Summary) -> list[_Source]:
-    found: dict[tuple[str, str], _Source] = {}
+def _sources(config: ImportConfig, summary: Summary) -> list[Source]:
+    found: dict[tuple[str, str], Source] = {}
     for named in config.sources:
-        for location, is_named in _locations(named):
-            importer = IMPORTERS[config.kind] if config.kind is not None else _recognise(location)
-            if importer is None and is_named:
-                msg = f"{location.address}: no log of a known kind; expected one of {', '.join(IMPORTERS)}. Set --kind."
-                raise InputError(msg)
-            if importer is None:
+        for location, is_named in locations(named):
+            source = source_at(location, config.kind)
+            if source is not None:
+                found[source.key] = source
+            elif is_named:
+                raise InputError(unknown_log(location))
+            else:
                 summary.n_unrecognised += 1
-                continue
-            fingerprint, size = _fingerprint(location)
-            source = _Source(importer, location, f"{READER_VERSION}:{fingerprint}", size)
-            found[source.key] = source
     return [found[key] for key in sorted(found)]
 
 
-def _locations(named: str) -> Iterator[tuple[Location, bool]]:
+def source_at(location: Location, kind: str | None = None) -> Source | None:
+    """Return the source at a place, read as `kind` or as recognised; None where nothing is recognised."""
+    importer = IMPORTERS[kind] if kind is not None else _recognise(location)
+    if importer is None:
+        return None
+    fingerprint, size = _fingerprint(location)
+    return Source(importer, location, f"{READER_VERSION}:{fingerprint}", size)
+
+
+def unknown_log(location: Location) -> str:
+    """Say that a source is of no known kind."""
+    return f"{location.address}: no log of a known kind; expected one of {', '.join(IMPORTERS)}. Set --kind."
+
+
+def locations(named: str) -> Iterator[tuple[Location, bool]]:
     """Yield the files a source stands for, and whether it names the file itself."""
     if "://" in named:
         yield Location(named), True
@@ -196,13 +210,13 @@ def _fingerprint(location: Location) -> tuple[str, int]:
     return "|".join(parts), size
 
 
-def _is_unchanged(source: _Source, output: Output) -> bool:
+def _is_unchanged(source: Source, output: Output) -> bool:
     known = output.done.get(source.key)
     return known is not None and known.fingerprint == source.fingerprint
 
 
 def _plan(
-    sources: Sequence[_Source], output: Output, config: ImportConfig, settings: RowSettings, problems: Problems
+    sources: Sequence[Source], output: Output, config: ImportConfig, settings: RowSettings, problems: Problems
 ) -> list[Planned]:
     # A source that is gone keeps its turns: clients delete old logs.
     plan = {key: Planned(segment) for key, segment in output.done.items()}
@@ -221,30 +235,43 @@ def _plan(
 
 
 def _rows(
-    source: _Source,
+    source: Source,
     counts: dict[str, int],
     config: ImportConfig,
     settings: RowSettings,
     problems: Problems,
     bar: "tqdm[object]",
 ) -> Iterator[JsonDict]:
-    # A masker for each source: what it learns from one must not change how another is read.
     own = Problems(located=problems.located)
-    turns = source.importer.turns(source.location, Masker(), own)
-    kept = _kept(_counted(turns, bar), config, own)
-    for row in rows_of(kept, source.importer.kind, settings):
-        if row.get("prompt") or not settings.keeps_text or row.get("outcome"):
-            yield row
-        else:
-            own.skip(NO_WORDS)
+    on_turns = partial(_counted, bar=bar)
+    yield from read_source(source, settings, own, with_subagents=config.with_subagents, on_turns=on_turns)
     for what, n in own.counts.items():
         counts[what] = counts.get(what, 0) + n
     bar.update(source.size)
 
 
-def _kept(turns: Iterable[ImportedTurn], config: ImportConfig, problems: Problems) -> Iterator[ImportedTurn]:
+def read_source(
+    source: Source,
+    settings: RowSettings,
+    problems: Problems,
+    *,
+    with_subagents: bool = False,
+    on_turns: Callable[[Iterator[ImportedTurn]], Iterator[ImportedTurn]] = iter,
+) -> Iterator[JsonDict]:
+    """Yield the rows of one source, masked."""
+    # A masker for each source: what it learns from one must not change how another is read.
+    turns = on_turns(source.importer.turns(source.location, Masker(), problems))
+    kept = _kept(turns, problems, with_subagents=with_subagents)
+    for row in rows_of(kept, source.importer.kind, settings):
+        if row.get("prompt") or not settings.keeps_text or row.get("outcome"):
+            yield row
+        else:
+            problems.skip(NO_WORDS)
+
+
+def _kept(turns: Iterable[ImportedTurn], problems: Problems, *, with_subagents: bool) -> Iterator[ImportedTurn]:
     for turn in turns:
-        if turn.kind is Kind.SUBAGENT and not config.with_subagents:
+        if turn.kind is Kind.SUBAGENT and not with_subagents:
             problems.skip(SUBAGENT)
         else:
             yield turn

@@ -28,7 +28,7 @@ from pointsman.classifier.tokens import TextTokenizer, read_glosses
 
 from . import graph
 from .calibrate import MIN_GROUPS, care_probabilities, fit_risk_bounds, fit_scaling, novelty_scale, reference_of
-from .config import TrainConfig
+from .config import CalibrationConfig, TrainConfig
 from .datasets import Example, digest_of, read_examples, read_readings, split_by_group
 from .evaluate import Report, to_json
 from .heads import LinearHead, fit_heads, label_ids
@@ -110,17 +110,28 @@ def fit_on_embeddings(of_train: Embedded, of_calibration: Embedded, data: Data, 
     like = data.is_traffic(data.calibration)
     judges = [example for example, is_like in zip(data.calibration, like, strict=True) if is_like]
     heads = fit_heads(rows, data.train, config.heads, validation=(held_out, data.calibration))
-    temperatures = {}
-    for head in HEADS:
-        scaling = fit_scaling(heads[head].logits(held_out[like]), label_ids(judges, head), config.calibration)
-        temperatures[head] = scaling.temperature
-        heads[head] = heads[head].shifted(scaling.shift)
+    heads, temperatures = scaled(heads, held_out[like], judges, config.calibration)
     logger.info("temperatures %s", temperatures)
     probabilities = {head: apply_temperature(heads[head].logits(held_out), temperatures[head]) for head in HEADS}
     risk_bounds = bounds_on(care_probabilities(probabilities), data, config)
     reference = reference_of(of_train.surface, config.novelty)
     scale = novelty_scale(of_calibration.surface, reference)
     return Fitted(heads, temperatures, risk_bounds, reference, scale)
+
+
+def scaled(
+    heads: Mapping[Head, LinearHead],
+    rows: npt.NDArray[np.float32],
+    examples: Sequence[Example],
+    config: CalibrationConfig,
+) -> tuple[dict[Head, LinearHead], dict[Head, float]]:
+    """Return heads that give labels the frequency they have in held-out turns, and their temperatures.
+
+    `rows` (n_turns, n_dimensions) is what the heads read of `examples`.
+    """
+    scalings = {head: fit_scaling(heads[head].logits(rows), label_ids(examples, head), config) for head in HEADS}
+    shifted = {head: heads[head].shifted(scaling.shift) for head, scaling in scalings.items()}
+    return shifted, {head: scaling.temperature for head, scaling in scalings.items()}
 
 
 def bounds_on(care: npt.NDArray[np.float64], data: Data, config: TrainConfig) -> tuple[RiskBound, ...]:

@@ -29,12 +29,13 @@ from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.tokens import TextTokenizer, TokenBudget
 
 from . import graph
-from .calibrate import care_probabilities, fit_risk_bound, fit_temperature
-from .config import ContestConfig, EncoderConfig, HeadsConfig, NoveltyConfig, RiskBoundConfig
+from .calibrate import care_probabilities, fit_risk_bounds
+from .config import CalibrationConfig, ContestConfig, EncoderConfig, HeadsConfig, NoveltyConfig, RiskBoundConfig
 from .contest import Gate, gates_of
 from .datasets import Example, digest_of, position, read_examples, split_by_group
 from .encoder_source import encoder_folder
-from .heads import LinearHead, fit_heads, label_ids
+from .fitting import scaled
+from .heads import LinearHead, fit_heads
 from .importers.protocol import ImportedTurn
 from .importers.rows import RowSettings, rows_of
 from .labels_from_next import TurnLabel, label_turns
@@ -107,11 +108,15 @@ class Voice:
     def fit(cls, train: Known, calibration: Known, config: HeadsConfig) -> "Voice":
         rows, held_out = graph.head_input(train.embedding), graph.head_input(calibration.embedding)
         heads = fit_heads(rows, train.examples, config, validation=(held_out, calibration.examples))
-        logits = {head: heads[head].logits(held_out) for head in HEADS}
-        temperatures = {head: fit_temperature(logits[head], label_ids(calibration.examples, head)) for head in HEADS}
-        care = care_probabilities({head: apply_temperature(logits[head], temperatures[head]) for head in HEADS})
-        needs_care = np.array([example.needs_care for example in calibration.examples])
-        return cls(heads, temperatures, fit_risk_bound(care, needs_care, RiskBoundConfig()).threshold)
+        heads, temperatures = scaled(heads, held_out, calibration.examples, CalibrationConfig())
+        voice = cls(heads, temperatures, None)
+        bounds = fit_risk_bounds(
+            care_probabilities(voice.believe(calibration.embedding)),
+            np.array([example.needs_care for example in calibration.examples]),
+            [example.group for example in calibration.examples],
+            RiskBoundConfig(),
+        )
+        return replace(voice, threshold=next((b.threshold for b in bounds if b.threshold is not None), None))
 
     def believe(self, embedding: FloatArray) -> dict[Head, npt.NDArray[np.float64]]:
         """Return probabilities per head, each (n_turns, n_labels)."""
@@ -232,7 +237,7 @@ def _chances(signs: Sequence[str], examples: Sequence[Example], head: Head) -> d
     seen = {sign: np.zeros(len(labels)) for sign in ("worked", "failed", _NOTHING, _FIRST)}
     for sign, example in zip(signs, examples, strict=True):
         seen[sign][labels.index(example.labels[head])] += 1
-    total = sum(seen.values())
+    total = np.sum(list(seen.values()), axis=0)  # (n_labels,)
     n_turns = float(total.sum())
     return {
         sign: (counts + _PRIOR_TURNS * (counts.sum() + 1) / (n_turns + len(seen))) / (total + _PRIOR_TURNS)

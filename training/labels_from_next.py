@@ -122,7 +122,8 @@ def _approval(row: Row) -> int:
 
 
 def _moved_on(row: Row) -> int:
-    moved = _is_new_subject(row) and not _next(row, "n_errors")
+    complains = any(_next(row, sign) for sign in ("n_errors", "says_wrong", "asks_undo"))
+    moved = _is_new_subject(row) and not complains
     return WORKED if moved and not row.get("is_interrupted") else SILENT
 
 

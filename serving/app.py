@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from pointsman.classifier.router import Router
 
 from .access import Access
+from .console.router import console_routers
 from .deciding import Decider
 from .edge import Edge
 from .errors import install_errors
@@ -69,6 +70,8 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
     install_errors(app)
     for resource in (decisions, classification, feedback, savings, health):
         app.include_router(resource.router)
+    for pages in console_routers():
+        app.include_router(pages)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
     return app
@@ -96,4 +99,5 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         recorder=recorder,
         telemetry=telemetry,
         upkeep=Upkeep(router, store, spending, telemetry, settings),
+        access=access,
     )

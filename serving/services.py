@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from .access import Access
 from .deciding import Decider
 from .live_model import LiveModel
 from .recorder import Recorder
@@ -24,6 +25,7 @@ class Services:
     recorder: Recorder
     telemetry: Telemetry
     upkeep: Upkeep
+    access: Access
 
 
 def services_of(request: Request) -> Services:

@@ -48,7 +48,7 @@ async def stream(request: Request) -> Response:
     feed = _feed(request)
     if feed.n_watching >= _MAX_STREAMS:
         raise OverloadedError(_MAX_STREAMS)
-    after = request.headers.get("last-event-id", "")
+    after = request.headers.get("last-event-id") or request.query_params.get("after", "")
     root = str(request.scope.get("root_path", ""))
     events = _events(feed, Filter.of(request.query_params), after, f"{root}{ROOT}")
     return StreamingResponse(events, media_type="text/event-stream")

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from . import assets, live, overview, playground, savings, signing
+from . import assets, live, overview, playground, review, savings, signing
 from .cookies import ROOT
 from .pages import PageRoute, page
 
@@ -19,4 +19,4 @@ async def nowhere(request: Request, path: str) -> Response:
 
 def console_routers() -> tuple[APIRouter, ...]:
     """Return the routers in the order in which they are asked; the last one takes what the others leave."""
-    return (assets.router, signing.router, overview.router, playground.router, live.router, savings.router, _rest)
+    return (assets.router, signing.router, overview.router, playground.router, live.router, savings.router, review.router, _rest)

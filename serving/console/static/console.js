@@ -138,3 +138,24 @@ if (rows) {
   addEventListener("pagehide", () => source?.close());
   open();
 }
+
+// Review: one key per label, while no field has the focus and the person wants keys.
+const labels = $("#labels");
+if (labels) {
+  const wants = $("#keys");
+  wants.checked = localStorage.getItem("pointsman-keys") !== "off";
+  wants.addEventListener("change", () => localStorage.setItem("pointsman-keys", wants.checked ? "on" : "off"));
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.matches("textarea, select, summary, button, a, input:not([type=radio]):not([type=checkbox])");
+    if (!wants.checked || event.ctrlKey || event.metaKey || event.altKey || (isTyping && event.key === "Enter") || event.target.matches("textarea, select, input:not([type=radio]):not([type=checkbox])")) return;
+    if (event.key === "g" || event.key === "h") {
+      const part = $(event.key === "g" ? "#guide" : "#guess");
+      part.open = !part.open;
+      return;
+    }
+    const meant = $$("[data-key]", labels).find((one) => one.dataset.key === event.key);
+    if (!meant) return;
+    event.preventDefault();
+    if (meant.type === "radio") { meant.checked = true; say(`${meant.name}: ${meant.value}`); } else labels.requestSubmit(meant);
+  });
+}

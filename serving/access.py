@@ -22,7 +22,9 @@ from .settings import Settings, is_loopback
 from .store import Store
 from .telemetry import REFUSED, Telemetry
 
-_EVERYONE: Final = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json", "/", "/console/sign-in", "/console/sign-out"})
+_EVERYONE: Final = frozenset(
+    {"/healthz", "/readyz", "/docs", "/openapi.json", "/", "/console/sign-in", "/console/sign-out"}
+)
 #: Style and scripts of the console, which the page to sign in needs too.
 _STATIC: Final = "/console/static/"
 _ROLES: Final[dict[str, frozenset[Role]]] = {

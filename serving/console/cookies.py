@@ -37,9 +37,7 @@ def read_cookies(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def keep_cookie(response: Response, name: str, value: str, *, is_secure: bool) -> None:
     """Set one of the cookies: out of reach of scripts, and never sent with what another site's page posts."""
-    response.set_cookie(
-        name, value, max_age=_MAX_AGE_S, path=ROOT, secure=is_secure, httponly=True, samesite="lax"
-    )
+    response.set_cookie(name, value, max_age=_MAX_AGE_S, path=ROOT, secure=is_secure, httponly=True, samesite="lax")
 
 
 def drop_cookie(response: Response, name: str) -> None:

@@ -54,7 +54,12 @@ _ASKED: Final = {
 
 def guide() -> dict[str, tuple[str, list[Choice]]]:
     """Return, per head, its question and its choices in label order."""
-    heads = {"category": (CATEGORIES, _CATEGORY), "risk": (RISKS, _RISK), "scope": (SCOPES, _SCOPE), "turn": (TURNS, _TURN)}
+    heads = {
+        "category": (CATEGORIES, _CATEGORY),
+        "risk": (RISKS, _RISK),
+        "scope": (SCOPES, _SCOPE),
+        "turn": (TURNS, _TURN),
+    }
     return {
         head: (_ASKED[head], [Choice(label, *known[label]) for label in labels])
         for head, (labels, known) in heads.items()

@@ -21,7 +21,7 @@ from .timeline import MAX_REQUESTS, session_outcomes, spent_on, steps_of
 router: Final = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 #: A browser comes back by itself. Longer streams would hold up a service that is told to stop.
-_STREAM_S: Final = 15.0
+_STREAM_S: Final = 10.0
 _MAX_STREAMS: Final = 50
 
 

@@ -61,19 +61,23 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
     token, is_new = _token(request)
     root = str(request.scope.get("root_path", ""))
     identity = identity_of(request)
-    text = templates().get_template(template).render(
-        values
-        | {
-            "identity": identity,
-            "may": lambda role: role in identity.roles,
-            "token": token,
-            "pages": [(path, title) for path, title, roles in _PAGES if roles & identity.roles],
-            "here": request.url.path.removeprefix(root).removeprefix(ROOT),
-            "url": lambda path="": f"{root}{ROOT}{path}",
-            "asset": lambda name: root + asset_path(name),
-            "is_fragment": is_fragment(request),
-            "signs_in": _signs_in(request),
-        }
+    text = (
+        templates()
+        .get_template(template)
+        .render(
+            values
+            | {
+                "identity": identity,
+                "may": lambda role: role in identity.roles,
+                "token": token,
+                "pages": [(path, title) for path, title, roles in _PAGES if roles & identity.roles],
+                "here": request.url.path.removeprefix(root).removeprefix(ROOT),
+                "url": lambda path="": f"{root}{ROOT}{path}",
+                "asset": lambda name: root + asset_path(name),
+                "is_fragment": is_fragment(request),
+                "signs_in": _signs_in(request),
+            }
+        )
     )
     response = HTMLResponse(text, status_code=status, headers=_HEADERS)
     if is_new:

@@ -115,7 +115,7 @@ async def _tried(services: Services, form: Form) -> Trial:
 
 
 def _body(form: Form) -> bytes:
-    if form.get("form") == "body":
+    if form.get("asking") == "body":
         if not form.get("body"):
             raise InputError("The body is empty. Paste a request as a client sent it.")
         return form.get("body").encode()

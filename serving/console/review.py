@@ -101,7 +101,9 @@ def make_queue(services: Services, reviewer: str) -> list[tuple[str, float, floa
     """Return ids with the value of their label in USD and the chance that it changes the model; blocks."""
     records, seconds = open_turns(services.store, reviewer)
     rules = services.model.router
-    ordered = review_queue((Candidate.of(record) for record in records), rules.catalog, rules.policy, limit=len(records))
+    ordered = review_queue(
+        (Candidate.of(record) for record in records), rules.catalog, rules.policy, limit=len(records)
+    )
     items = [(item.id, item.value_usd, item.change_probability) for item in ordered]
     first = [item for item in items if item[0] not in seconds]
     second = [item for item in items if item[0] in seconds]

@@ -72,7 +72,11 @@ def _chart(by_day: dict[str, Any]) -> str:
     first, last = (date.fromisoformat(day) for day in (min(by_day), max(by_day)))
     days = [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
     times = [int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()) for day in days]
-    lines = (("premium_usd", "all premium", "premium"), ("spent_usd", "spent", "spent"), ("cheap_usd", "all cheap", "cheap"))
+    lines = (
+        ("premium_usd", "all premium", "premium"),
+        ("spent_usd", "spent", "spent"),
+        ("cheap_usd", "all cheap", "cheap"),
+    )
     values = [[round(by_day[day][name], 4) if day in by_day else 0 for day in days] for name, _, _ in lines]
     series = [{"label": label, "colour": colour} for _, label, colour in lines]
     return orjson.dumps({"kind": "days", "y": "USD a day", "series": series, "data": [times, *values]}).decode()

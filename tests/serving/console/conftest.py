@@ -4,7 +4,7 @@ import re
 import shutil
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -51,8 +51,7 @@ def shipped_router():
 
 
 @contextmanager
-def served(database_url, router, **settings):
-    """Serve on a free port; yields the address and the app."""
+def _served(database_url, router, **settings):
     app = create_app(load_settings(database_url=database_url, decide_timeout_s=20, **settings), router)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, ws="none"))
@@ -61,10 +60,17 @@ def served(database_url, router, **settings):
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     with httpx.Client(base_url=address, trust_env=False, timeout=20) as http:
         wait_until_ready(http)
-    yield address, app
+    yield address
     server.should_exit = True
     thread.join(20)
     listener.close()
+
+
+@pytest.fixture
+def serve():
+    """Return what serves on a free port and returns the address."""
+    with ExitStack() as running:
+        yield lambda *given, **settings: running.enter_context(_served(*given, **settings))
 
 
 @pytest.fixture
@@ -108,8 +114,8 @@ class Looker:
 
 
 @pytest.fixture
-def look(browser, request):
-    """Return what opens pages of an address."""
+def look(browser, serve, request):
+    """Return what opens pages of an address; they close before the service stops."""
     lookers = []
 
     def look_at(address):
@@ -128,7 +134,9 @@ def faults_of(page, axe):
     page.evaluate(axe)
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     found = page.evaluate(f"axe.run({{runOnly: {tags}}})")["violations"]
-    return [f"{fault['id']}: {node['target']} {node.get('failureSummary')}" for fault in found for node in fault["nodes"]]
+    return [
+        f"{fault['id']}: {node['target']} {node.get('failureSummary')}" for fault in found for node in fault["nodes"]
+    ]
 
 
 def overflow_of(page):

@@ -6,25 +6,23 @@ from pointsman.serving.key_store import create_key
 from pointsman.serving.store import Store
 
 from ..fakes import fake_router
-from .conftest import faults_of, overflow_of, served
+from .conftest import faults_of, overflow_of
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def service(sqlite_url):
-    with served(sqlite_url, fake_router()) as (address, _):
-        yield address
+def service(serve, sqlite_url):
+    return serve(sqlite_url, fake_router())
 
 
 @pytest.fixture
-def keyed(sqlite_url):
+def keyed(serve, sqlite_url):
     """A service that asks for keys, and a key of each role."""
     store = Store(sqlite_url)
     keys = {role: create_key(store, role, [role], actor="test")[0] for role in ("decide", "view", "review", "operate")}
     store.close()
-    with served(sqlite_url, fake_router(), keys="on") as (address, _):
-        yield address, keys
+    return serve(sqlite_url, fake_router(), keys="on"), keys
 
 
 def sign_in(page, key):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from .assessment import Turn
 from .catalog import Catalog
@@ -14,6 +15,9 @@ from .identity import hash_parts
 from .limits import Caller, Limits, wishes_in
 from .policy_file import Policy, policy_names
 from .reasons import Note
+
+if TYPE_CHECKING:
+    from .router import Assessor
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ class Asking:
 class Question:
     """One request to decide, under its limits.
 
-    `key` is the request's and the limits': the same request under other limits is another question.
+    `key` is the request's and the limits': the same request under other limits is another question. `champion` is what
+    assessed turns when it was asked, `challenger` what assesses this one in its place, where it is one to try.
     """
 
     turn: Turn
@@ -82,6 +87,8 @@ class Question:
     notes: tuple[Note, ...]
     started: float
     latency_ms: dict[str, float] = field(default_factory=dict)
+    champion: Assessor | None = None
+    challenger: Assessor | None = None
 
 
 def make_question(

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from .aliases import resolve_bundle
 from .errors import BundleCorruptError, BundleNotFoundError, BundleVersionError
 from .labels import HEADS, Head
 from .risk_bound import RiskBound
@@ -112,7 +113,8 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
     Parameters
     ----------
     path : path, optional
-        Folder of the bundle; the one inside the package when left out.
+        Folder of the bundle, or an alias folder (`aliases.py`), whose champion is meant; the one inside the package
+        when left out.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
     BundleCorruptError
         A file is missing, differs from its digest, or the manifest makes no sense.
     """
-    folder = Path(path) if path is not None else DEFAULT_BUNDLE
+    folder = resolve_bundle(Path(path)) if path is not None else DEFAULT_BUNDLE
     manifest_path = folder / MANIFEST
     if not manifest_path.is_file():
         msg = f"no bundle at '{folder}': {MANIFEST} is missing. Name a bundle folder, or train one: pointsman train."

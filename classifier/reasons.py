@@ -46,6 +46,7 @@ CODES: Final[Mapping[str, str]] = {
     "explored": "Failure rates were drawn from their posteriors.",
     "drop_capability": "The gateway must drop or rewrite a part of the request.",
     "lower_output_limit": "The gateway must lower the output limit.",
+    "canary": "The challenger assessed the turn, in place of the champion.",
     "asking_ignored": "A part of the asking could not be used.",
 }
 #: Codes of `Exclusion`: why a model was no candidate.

@@ -20,7 +20,7 @@ from .catalog import Catalog
 from .identity import hash_parts
 from .limits import Caller
 from .policy import Choice, Policy, choose, choose_background, choose_default, keep
-from .reasons import codes, sentences
+from .reasons import Note, codes, sentences
 from .request import parse_body, read_digest, read_request
 from .risk_bound import RiskBound
 from .session import MemorySessions, SessionState, SessionStore
@@ -48,6 +48,16 @@ class Assessor(Protocol):
 
     def assess(self, turns: Sequence[Turn]) -> list[Assessment]:
         """Assess turns in one batch, in order."""
+
+
+class Canary(Protocol):
+    """Lets a challenger assess a share of the turns that are decided."""
+
+    def choose(self, turn: Turn, caller: Caller) -> Assessor | None:
+        """Return the challenger for a turn that is its, else None."""
+
+    def note_failure(self, error: Exception) -> None:
+        """Take note that the challenger failed; the champion assesses the turn then."""
 
 
 class Router:
@@ -92,6 +102,7 @@ class Router:
         self._assessor = assessor
         self._clock = clock
         self.spent = spent
+        self.canary: Canary | None = None
 
     @classmethod
     def load(
@@ -140,10 +151,14 @@ class Router:
         return self._assessor.version
 
     @property
+    def assessor(self) -> Assessor:
+        """What assesses turns now."""
+        return self._assessor
+
+    @property
     def risk_bound(self) -> RiskBound | None:
         """What the bundle promises of turns that need care; None where it promises nothing."""
-        # An assessor of one's own need not have one.
-        return getattr(self._assessor, "risk_bound", None)
+        return _risk_bound(self._assessor)
 
     @property
     def catalog(self) -> Catalog:
@@ -155,15 +170,22 @@ class Router:
         """The policy in use."""
         return self._rules.policy
 
-    def use(self, *, catalog: Catalog | None = None, policy: Policy | None = None) -> None:
-        """Decide by another catalogue or policy from the next request on; what is wrong changes nothing.
+    def use(
+        self, *, catalog: Catalog | None = None, policy: Policy | None = None, assessor: Assessor | None = None
+    ) -> None:
+        """Decide by another catalogue, policy or assessor from the next request on; what is wrong changes nothing.
+
+        A request under way keeps to the assessor it began with.
 
         Raises
         ------
         ConfigError
             The policy names a model or role the catalogue lacks.
         """
-        self._rules = Rules.of(catalog or self.catalog, policy or self.policy)
+        if catalog is not None or policy is not None:
+            self._rules = Rules.of(catalog or self.catalog, policy or self.policy)
+        if assessor is not None:
+            self._assessor = assessor
 
     def read(
         self,
@@ -307,12 +329,28 @@ class Router:
             return recalled
         before = perf_counter()
         try:
-            (assessment,) = self._assessor.assess([question.turn])
+            assessment, question = self._assess(question)
         except Exception as error:  # whatever it was, the request behind this one still has to go somewhere
             question.latency_ms["classify"] = _ms_since(before)
             return self._failed(question, error)
         question.latency_ms["classify"] = _ms_since(before)
         return self._settle(question, assessment)
+
+    def _assess(self, question: Question) -> tuple[Assessment, Question]:
+        """Assess a turn with what was chosen for it; a challenger that fails is no reason not to ask the champion."""
+        champion, challenger = question.champion or self._assessor, question.challenger
+        if challenger is not None:
+            try:
+                (assessment,) = challenger.assess([question.turn])
+            except Exception as error:
+                if self.canary is not None:
+                    self.canary.note_failure(error)
+                limits = replace(question.limits, care_threshold=_care_threshold(champion))
+                question = replace(question, limits=limits, challenger=None)
+            else:
+                return assessment, replace(question, notes=(*question.notes, _CANARY))
+        (assessment,) = champion.assess([question.turn])
+        return assessment, question
 
     def _recall(self, question: Question) -> Decision | None:
         turn = question.turn
@@ -419,10 +457,13 @@ class Router:
         return self.sessions.get(key) if key else None
 
     def _question(self, turn: Turn, asking: Asking, started: float | None = None) -> Question:
-        bound = self.risk_bound
         spent = self.spent() if self.spent is not None else None
-        threshold = None if bound is None else bound.threshold
-        return make_question(turn, asking, self._rules, care_threshold=threshold, spent=spent, started=started)
+        canary = self.canary
+        challenger = None if canary is None else canary.choose(turn, asking.caller)
+        champion = self._assessor
+        threshold = _care_threshold(challenger or champion)
+        question = make_question(turn, asking, self._rules, care_threshold=threshold, spent=spent, started=started)
+        return replace(question, champion=champion, challenger=challenger)
 
     def _decision(self, question: Question, choice: Choice, assessment: Assessment | None = None) -> Decision:
         turn = question.turn
@@ -439,7 +480,8 @@ class Router:
             expected_cost=choice.expected_cost,
             reasons=(*choice.reasons, *sentences(question.notes)),
             sticky=choice.sticky,
-            model_version=self.model_version,
+            # Of what assessed the turn, which a newer bundle may have replaced meanwhile.
+            model_version=self.model_version if assessment is None else assessment.model_version,
             policy_version=question.policy.version,
             session_id=turn.session_id,
             agent_id=turn.agent_id,
@@ -452,6 +494,19 @@ class Router:
             limits=question.limits,
             catalog_version=question.catalog.version,
         )
+
+
+_CANARY: Final = Note("canary", "Assessed by the challenger, which decides a share of the turns.")
+
+
+def _risk_bound(assessor: Assessor) -> RiskBound | None:
+    # An assessor of one's own need not have one.
+    return getattr(assessor, "risk_bound", None)
+
+
+def _care_threshold(assessor: Assessor) -> float | None:
+    bound = _risk_bound(assessor)
+    return None if bound is None else bound.threshold
 
 
 def _is_under_way(state: SessionState | None, turn: Turn) -> TypeGuard[SessionState]:

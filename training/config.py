@@ -92,3 +92,43 @@ class TrainConfig:
         del values["tracking"]
         values["encoder"]["source"] = Path(self.encoder.source).name
         return values
+
+
+@dataclass(frozen=True, slots=True)
+class ParityLimits:
+    """How far a graph may stray from what was trained.
+
+    fp32 ONNX must give torch's numbers. int8 may differ where two labels are close (measured: 0.95 to 0.98 of rows keep
+    their label on calibration rows), but must not be right less often.
+    """
+
+    max_fp32_difference: float = 1e-4
+    min_int8_agreement: float = 0.92
+    #: 0.01, and the noise of a thousand rows of which one in twenty changes its label (standard error 0.007).
+    max_int8_accuracy_drop: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ContestConfig:
+    """The gates between a challenger and the champion's place."""
+
+    #: No label and no language may lose more of its recall, unless noise alone may do that.
+    max_recall_drop: float = 0.03
+    #: A change is beyond noise when it goes the same way in so many of the paired draws.
+    certainty: float = 0.95
+    #: Turns that need care must not be missed more often: a rise in three of four draws is enough to refuse, and one
+    #: of two points is refused whatever the draws say.
+    care_certainty: float = 0.75
+    max_missed_rise: float = 0.02
+    care_shares: tuple[float, ...] = (0.3, 0.5)
+    max_ece_rise: float = 0.02
+    #: Of the champion's time a turn, and of its size; timings on shared machines vary by a fifth.
+    max_slowdown: float = 1.3
+    max_growth: float = 1.25
+    gain_certainty: float = 0.5
+    #: Labels and languages with fewer rows are not judged, recent turns neither.
+    min_rows: int = 10
+    min_recent: int = 30
+    n_draws: int = 1000
+    seed: int = 20261122
+    parity: ParityLimits = field(default_factory=ParityLimits)

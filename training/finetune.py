@@ -6,9 +6,10 @@ The linear heads trained here only shape the embedding; the heads that ship are 
 
 import ctypes
 import math
+import os
 import platform
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -96,11 +97,14 @@ def finetune(
     config: FinetuneConfig,
     *,
     on_progress: Callable[[int, dict[str, float]], None] | None = None,
+    checkpoint: Path | None = None,
 ) -> EmbeddingEncoder:
     """Fine-tune `encoder` in place on labelled turns and return it.
 
     Class weights are the inverse square root of class frequency: rare classes count more without drowning
     the rest. A row counts by its reader's certainty. `on_progress` gets the step and the mean loss since the last call.
+    After each epoch everything that the next one needs is written to `checkpoint`; a run that finds the file goes on
+    from it, and gives the very numbers of one that was never cut off.
     """
     seed_everything(config)
     keep_freed_memory()
@@ -112,9 +116,14 @@ def finetune(
     shuffler = random.Random(config.seed)  # noqa: S311  seeded on purpose
     recent: list[float] = []
     step = 0
+    parts = {"encoder": encoder, "heads": heads, "optimiser": optimiser, "schedule": schedule}
+    n_done = 0 if checkpoint is None else _resume(checkpoint, parts)
     for epoch in range(config.epochs):
         encoder.train()
         batches = _batches(examples, tokenizer, config.batch_size, shuffler)
+        if epoch < n_done:
+            step += len(batches)
+            continue
         for batch in tqdm(batches, desc=f"epoch {epoch + 1}/{config.epochs}", unit="batch", mininterval=5):
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 embedding = encoder(*batch.inputs)
@@ -133,7 +142,28 @@ def finetune(
             if on_progress is not None and (len(recent) == STEPS_PER_POINT or step == n_steps):
                 on_progress(step, {"loss": sum(recent) / len(recent), "epoch": step / n_steps * config.epochs})
                 recent.clear()
+        if checkpoint is not None:
+            _save(checkpoint, parts, n_done=epoch + 1)
     return encoder.eval()
+
+
+def _save(path: Path, parts: Mapping[str, Any], *, n_done: int) -> None:
+    """Write a checkpoint whole or not at all; dropout draws from torch's generator, so its state is part of it."""
+    states = {name: part.state_dict() for name, part in parts.items()}
+    partial = path.with_name(f"{path.name}.partial")
+    torch.save({"n_done": n_done, "states": states, "generator": torch.get_rng_state()}, partial)
+    os.replace(partial, path)
+
+
+def _resume(path: Path, parts: Mapping[str, Any]) -> int:
+    """Take up a checkpoint and return how many epochs it has behind it; 0 when there is none."""
+    if not path.is_file():
+        return 0
+    saved = torch.load(path, weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(saved["states"][name])
+    torch.set_rng_state(saved["generator"])
+    return int(saved["n_done"])
 
 
 def seed_everything(config: FinetuneConfig) -> None:

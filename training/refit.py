@@ -4,28 +4,21 @@ What the heads read is computed anew with the graph that will run; heads, temper
 fitted on it as in a full training run. The graph's encoder is copied byte for byte, so its parity stands as proved.
 """
 
-import logging
 import shutil
 import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-
-import numpy as np
 
 from pointsman.classifier import bundle as bundles
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import Bundle, load_bundle
 from pointsman.classifier.encoder import OnnxEncoder
-from pointsman.classifier.labels import HEADS
 
-from . import export
+from . import graph
 from .config import TrainConfig
 from .evaluate import Report, evaluate
-from .registry import tracked
-from .train import data_digests, embed, finish, fit_on_embeddings, prepare, read_data
-
-logger = logging.getLogger(__name__)
+from .fitting import Data, Embedder, Origin, embed, finish, fit_on_embeddings, prepare, read_data, seal
+from .registry import Run, tracked
 
 
 def refit(source: Path, config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundle, Report | None]:
@@ -49,37 +42,23 @@ def refit(source: Path, config: TrainConfig, *, evaluation: Path | None = None) 
     """
     started = time.monotonic()
     kept = load_bundle(source)
-    config = replace(config, budget=kept.manifest.budget)
     data = read_data(config, evaluation)
     with tracked(config) as run:
-        tokenizer = prepare(kept.path, config)
-        graph = config.output / bundles.MODEL
-        shutil.copyfile(kept.file(bundles.MODEL), graph)
-        runtime = OnnxEncoder.open(graph, tokenizer, n_threads=config.finetune.n_threads)
-        fitted = fit_on_embeddings(embed(runtime, data.train), embed(runtime, data.calibration), data, config)
-        run.heads(fitted.heads)
-        export.set_heads(graph, fitted.heads)
-        np.save(config.output / bundles.REFERENCE, fitted.reference, allow_pickle=False)
-        (config.output / bundles.CARD).write_text(f"# Model card: {config.version}\n", encoding="utf-8")
-        manifest = replace(
-            kept.manifest,
-            version=config.version,
-            digests={name: bundles.sha256_of(config.output / name) for name in bundles.FILES},
-            temperatures=fitted.temperatures,
-            risk_bound=fitted.risk_bound,
-            novelty=fitted.novelty,
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            training_data=data_digests(data, config)
-            | {"encoder_of": {"version": kept.manifest.version, "digest": kept.digest} | kept.manifest.training_data},
-            metrics={
-                "run_id": run.run_id,
-                "parity": kept.manifest.metrics.get("parity"),
-                "inverse_regularisation": {head: fitted.heads[head].inverse_regularisation for head in HEADS},
-            },
-        )
-        bundles.write_manifest(config.output, manifest)
-        bundle = load_bundle(config.output)
+        bundle = refit_on(kept, data, config, run)
         report = evaluate(Assessor.load(bundle.path), data.evaluation) if data.evaluation else None
         bundle = finish(bundle, report, config, minutes=(time.monotonic() - started) / 60)
         run.finish(bundle, report)
     return bundle, report
+
+
+def refit_on(kept: Bundle, data: Data, config: TrainConfig, run: Run, *, embedder: Embedder = embed) -> Bundle:
+    """Fit new heads for a kept encoder on rows that were read and write a bundle with them, not yet measured."""
+    config = replace(config, budget=kept.manifest.budget)
+    tokenizer = prepare(kept.path, config)
+    file = config.output / bundles.MODEL
+    shutil.copyfile(kept.file(bundles.MODEL), file)
+    runtime = OnnxEncoder.open(file, tokenizer, n_threads=config.finetune.n_threads)
+    fitted = fit_on_embeddings(embedder(runtime, data.train), embedder(runtime, data.calibration), data, config)
+    run.heads(fitted.heads)
+    graph.set_heads(file, fitted.heads)
+    return seal(fitted, Origin.of(kept), data, config, run_id=run.run_id)

@@ -2,19 +2,20 @@
 
 Kept in the run: settings and data digests, environment, loss curve, figures on held-out turns with confusion matrices
 and reliability plots, the scikit-learn heads (joblib; for looking at, never loaded by the runtime), the graph with its
-signature as a model, and the whole bundle.
+signature as a model, and the whole bundle. The model registry holds bundles as versions of one model.
 """
 
 import logging
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from pointsman.classifier.bundle import MODEL, Bundle
+from pointsman.classifier.errors import InputError
 from pointsman.classifier.labels import HEADS, Head
 
 from .config import TrainConfig
@@ -24,6 +25,10 @@ from .heads import LinearHead
 logger = logging.getLogger(__name__)
 
 EXPERIMENT: Final = "pointsman"
+#: Name in the model registry; its aliases are champion and challenger.
+REGISTERED: Final = "pointsman"
+#: Where a run keeps its bundle.
+BUNDLE: Final = "bundle"
 #: Packages whose version can change what a run gives.
 _ENVIRONMENT: Final = (
     "pointsman",
@@ -57,6 +62,14 @@ class Run(Protocol):
         """Keep the bundle and what was measured."""
         ...
 
+    def keep(self, name: str, content: str) -> None:
+        """Keep a text file of this name."""
+        ...
+
+    def register(self, bundle: Bundle, alias: str, tags: Mapping[str, str]) -> str | None:
+        """Enter the kept bundle into the model registry under an alias, and return its version there."""
+        ...
+
 
 class Untracked:
     """Keeps nothing."""
@@ -72,6 +85,12 @@ class Untracked:
     def finish(self, bundle: Bundle, report: Report | None) -> None:
         pass
 
+    def keep(self, name: str, content: str) -> None:
+        pass
+
+    def register(self, bundle: Bundle, alias: str, tags: Mapping[str, str]) -> str | None:
+        return None
+
 
 def local_store(folder: Path) -> str:
     """Return the address of a store in a folder: a SQLite file, with artifacts beside it."""
@@ -80,38 +99,65 @@ def local_store(folder: Path) -> str:
 
 
 @contextmanager
-def tracked(config: TrainConfig) -> Iterator[Run]:
-    """Open a run in the store that `config.tracking` names, and close it as finished, failed or killed.
+def tracked(config: TrainConfig, *, run_id: str | None = None) -> Iterator[Run]:
+    """Open a run in the store that `config.tracking` names, or go on with one, and close it as finished or failed.
 
     Raises
     ------
-    RuntimeError
-        mlflow is not installed.
+    InputError
+        mlflow is not installed, or the store cannot be reached.
     """
     if config.tracking is None:
         yield Untracked()
         return
-    with _open(config.tracking, config) as run:
+    with _open(config.tracking, config, run_id) as run:
         logger.info("tracked as run %s", run.run_id)
         yield run
 
 
-@contextmanager
-def _open(store: str, config: TrainConfig) -> Iterator["_MlflowRun"]:
+def set_alias(store: str, alias: str, registered: str | None) -> None:
+    """Let an alias of the model registry name a version, or nothing.
+
+    Raises
+    ------
+    InputError
+        mlflow is not installed, or the registry refuses.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = _connect(store).MlflowClient()
+    try:
+        if registered is None:
+            client.delete_registered_model_alias(REGISTERED, alias)
+        else:
+            client.set_registered_model_alias(REGISTERED, alias, registered)
+    except MlflowException as error:
+        msg = f"the registry does not give version {registered} of {REGISTERED!r} the alias {alias!r}: {error}"
+        raise InputError(msg) from error
+
+
+def _connect(store: str) -> Any:
+    """Point mlflow at a store and return it."""
     try:
         import mlflow
     except ModuleNotFoundError as error:
         msg = "tracking needs mlflow, which is not installed. Run: pip install 'pointsman[training]', or --no-track."
-        raise RuntimeError(msg) from error
+        raise InputError(msg) from error
+    mlflow.set_tracking_uri(local_store(Path(store)) if "://" not in store else store)
+    return mlflow
+
+
+@contextmanager
+def _open(store: str, config: TrainConfig, run_id: str | None) -> Iterator["_MlflowRun"]:
+    mlflow = _connect(store)
     folder = Path(store)
     is_local = "://" not in store
-    mlflow.set_tracking_uri(local_store(folder) if is_local else store)
     experiment = mlflow.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         where = (folder / "artifacts").resolve().as_uri() if is_local else None
         mlflow.create_experiment(EXPERIMENT, artifact_location=where)
     mlflow.set_experiment(EXPERIMENT)
-    with mlflow.start_run(run_name=config.version) as active:
+    with mlflow.start_run(run_id=run_id, run_name=config.version) as active:
         mlflow.log_params(_flat(config.to_json()))
         mlflow.log_dict(config.to_json(), "config.json")
         mlflow.log_dict(_environment(), "environment.json")
@@ -154,7 +200,7 @@ class _MlflowRun:
             for head in HEADS:
                 self._mlflow.log_figure(reliability_figure(head, report.heads[head]), f"plots/reliability_{head}.png")
                 self._mlflow.log_figure(confusion_figure(head, report.heads[head]), f"plots/confusion_{head}.png")
-        self._mlflow.log_artifacts(str(bundle.path), "bundle")
+        self._mlflow.log_artifacts(str(bundle.path), BUNDLE)
         self._log_graph(bundle)
 
     def _log_graph(self, bundle: Bundle) -> None:
@@ -181,6 +227,26 @@ class _MlflowRun:
 
         signature = ModelSignature(schema(graph.graph.input), schema(graph.graph.output))
         mlflow.onnx.log_model(graph, name="graph", signature=signature, pip_requirements=["onnxruntime"])
+
+    def keep(self, name: str, content: str) -> None:
+        self._mlflow.log_text(content, name)
+
+    def register(self, bundle: Bundle, alias: str, tags: Mapping[str, str]) -> str | None:
+        from mlflow.exceptions import MlflowException
+
+        client = self._mlflow.MlflowClient()
+        with suppress(MlflowException):  # it is there already
+            client.create_registered_model(REGISTERED, description="Bundles of pointsman, which serves the champion.")
+        named = {"bundle_digest": bundle.digest, "bundle_version": bundle.manifest.version, **tags}
+        for known in client.search_model_versions(f"name = '{REGISTERED}' and run_id = '{self._run_id}'"):
+            if known.tags.get("bundle_digest") == bundle.digest:  # an earlier try came as far as this
+                version = known
+                break
+        else:
+            source = f"runs:/{self._run_id}/{BUNDLE}"
+            version = client.create_model_version(REGISTERED, source, self._run_id, tags=named)
+        client.set_registered_model_alias(REGISTERED, alias, version.version)
+        return str(version.version)
 
 
 def _figures(report: Report) -> dict[str, float]:

@@ -1,63 +1,39 @@
 """The story of a model: read, split, fine-tune, fit heads, calibrate, export, prove, measure, write the bundle."""
 
-import json
 import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
-from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from pointsman.classifier import bundle as bundles
 from pointsman.classifier.assessor import Assessor
-from pointsman.classifier.bundle import Bundle, Encoder, Manifest
-from pointsman.classifier.calibration import apply_temperature
+from pointsman.classifier.bundle import Bundle, Encoder
 from pointsman.classifier.encoder import OnnxEncoder
 from pointsman.classifier.errors import BundleError
 from pointsman.classifier.labels import HEADS, Head
-from pointsman.classifier.risk_bound import RiskBound
-from pointsman.classifier.tokens import TextTokenizer, read_glosses
+from pointsman.classifier.tokens import TextTokenizer
 
-from . import export
-from .calibrate import care_probabilities, fit_risk_bound, fit_temperature, novelty_scale, reference_of
-from .config import TrainConfig
-from .datasets import Example, digest_of, read_examples, read_readings, split_by_group
+from . import export, graph
+from .config import ParityLimits, TrainConfig
+from .datasets import Example
 from .encoder_source import WEIGHTS, encoder_folder
-from .evaluate import Report, evaluate, to_json
+from .evaluate import Report, evaluate
 from .finetune import EmbeddingEncoder, finetune
-from .heads import LinearHead, fit_heads, label_ids
-from .lexicon import extend_tokenizer, read_lexicon
+from .fitting import Data, Embedder, Origin, embed, finish, fit_on_embeddings, prepare, read_data, seal
+from .heads import LinearHead, label_ids
 from .metrics import accuracy
-from .model_card import model_card
 from .registry import Run, tracked
 
 logger = logging.getLogger(__name__)
 
-#: fp32 ONNX must give torch's numbers. int8 may differ where two labels are close (measured: 0.95 to 0.98 of rows
-#: keep their label on calibration rows), but must not be right less often.
-MAX_FP32_DIFFERENCE: Final = 1e-4
-MIN_INT8_AGREEMENT: Final = 0.92
-#: 0.01, and the noise of a thousand rows of which one in twenty changes its label (standard error 0.007).
-MAX_INT8_ACCURACY_DROP: Final = 0.02
+_LIMITS: Final = ParityLimits()
 #: Calibration rows that parity is proved on; torch is slow.
 N_PARITY_TORCH: Final = 64
 N_PARITY_INT8: Final = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """The rows of one run, by what they are for."""
-
-    train: Sequence[Example]
-    calibration: Sequence[Example]
-    evaluation: Sequence[Example]
 
 
 def train(config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundle, Report | None]:
@@ -84,138 +60,65 @@ def train(config: TrainConfig, *, evaluation: Path | None = None) -> tuple[Bundl
 
 def _train(config: TrainConfig, evaluation: Path | None, run: Run) -> tuple[Bundle, Report | None]:
     started = time.monotonic()
-    folder = encoder_folder(config.encoder)
     data = read_data(config, evaluation)
-    logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
-    tokenizer = prepare(folder, config)
-    encoder = finetune(EmbeddingEncoder.load(folder), data.train, tokenizer, config.finetune, on_progress=run.progress)
-    bundle = write_bundle(encoder, tokenizer, data, config, run)
+    bundle = train_on(data, config, run)
     report = evaluate(Assessor.load(bundle.path), data.evaluation) if data.evaluation else None
     bundle = finish(bundle, report, config, minutes=(time.monotonic() - started) / 60)
     run.finish(bundle, report)
     return bundle, report
 
 
-def read_data(config: TrainConfig, evaluation: Path | None) -> Data:
-    """Read the rows of a run, split by group; groups that are evaluated on are taken out of the rest."""
-    held_out = read_examples([evaluation]) if evaluation is not None else []
-    groups = {example.group for example in held_out}
-    readings = read_readings(config.readings)
-    rows = [example for example in read_examples(config.data, readings) if example.group not in groups]
-    fit, calibration = split_by_group(rows, config.calibration_share)
-    return Data(fit, calibration, held_out)
+def train_on(
+    data: Data, config: TrainConfig, run: Run, *, embedder: Embedder = embed, checkpoint: Path | None = None
+) -> Bundle:
+    """Fine-tune the encoder on rows that were read and write a bundle with it, not yet measured.
 
-
-def prepare(folder: Path, config: TrainConfig) -> TextTokenizer:
-    """Extend a tokenizer, and the glosses it may have, by the lexicon; put both into the output folder."""
-    tokens = Tokenizer.from_file(str(folder / bundles.TOKENIZER))
-    had = folder / bundles.GLOSSES
-    glosses = (read_glosses(had) if had.is_file() else {}) | extend_tokenizer(tokens, read_lexicon(config.lexicon))
-    logger.info("lexicon of %d terms", len(glosses))
-    config.output.mkdir(parents=True, exist_ok=True)
-    tokens.save(str(config.output / bundles.TOKENIZER), pretty=False)
-    (config.output / bundles.GLOSSES).write_text(json.dumps(glosses, separators=(",", ":")))
-    return TextTokenizer(tokens, config.budget, glosses)
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """What the quantised graph makes of rows: unit embeddings (n_rows, n_dimensions), and states (n_rows, n_hidden)."""
-
-    embedding: npt.NDArray[np.float32]
-    surface: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """What is fitted on the frozen encoder."""
-
-    heads: dict[Head, LinearHead]
-    temperatures: dict[Head, float]
-    risk_bound: RiskBound
-    reference: npt.NDArray[np.float32]
-    novelty: bundles.NoveltyScale
-
-
-def fit_on_embeddings(of_train: Embedded, of_calibration: Embedded, data: Data, config: TrainConfig) -> Fitted:
-    """Fit heads, temperatures, the risk bound and the novelty reference on what the graph gives."""
-    rows, held_out = export.head_input(of_train.embedding), export.head_input(of_calibration.embedding)
-    heads = fit_heads(rows, data.train, config.heads, validation=(held_out, data.calibration))
-    logits = {head: heads[head].logits(held_out) for head in HEADS}
-    temperatures = {head: fit_temperature(logits[head], label_ids(data.calibration, head)) for head in HEADS}
-    logger.info("temperatures %s", temperatures)
-    probabilities = {head: apply_temperature(logits[head], temperatures[head]) for head in HEADS}
-    risk_bound = fit_risk_bound(
-        care_probabilities(probabilities),
-        np.array([example.needs_care for example in data.calibration]),
-        config.risk_bound,
+    Parameters
+    ----------
+    data, config, run
+        Rows, settings, and where the story is told.
+    embedder : callable
+        How rows are run through the quantised graph.
+    checkpoint : path, optional
+        File that is written after each epoch, and gone on from when it is there.
+    """
+    folder = encoder_folder(config.encoder)
+    logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
+    tokenizer = prepare(folder, config)
+    encoder = finetune(
+        EmbeddingEncoder.load(folder),
+        data.train,
+        tokenizer,
+        config.finetune,
+        on_progress=run.progress,
+        checkpoint=checkpoint,
     )
-    logger.info("%s", risk_bound.describe())
-    reference = reference_of(of_train.surface, config.novelty)
-    scale = novelty_scale(of_calibration.surface, reference)
-    return Fitted(heads, temperatures, risk_bound, reference, scale)
+    return _write_bundle(encoder, tokenizer, data, config, run, embedder)
 
 
-def write_bundle(
-    encoder: EmbeddingEncoder, tokenizer: TextTokenizer, data: Data, config: TrainConfig, run: Run
+def _write_bundle(
+    encoder: EmbeddingEncoder,
+    tokenizer: TextTokenizer,
+    data: Data,
+    config: TrainConfig,
+    run: Run,
+    embedder: Embedder,
 ) -> Bundle:
     """Export, quantise, fit on what the quantised graph gives, prove parity, and write the bundle's files."""
-    output = config.output
-    int8, fp32 = output / bundles.MODEL, output.with_name(output.name + ".fp32.onnx")
+    int8, fp32 = config.output / bundles.MODEL, config.output.with_name(config.output.name + ".fp32.onnx")
     export.export_fp32(encoder, fp32, novelty_layer=config.novelty.layer)
     export.quantise(fp32, int8)
-    export.set_heads(int8, export.no_heads(encoder.n_dimensions))
+    graph.set_heads(int8, graph.no_heads(encoder.n_dimensions))
     runtime = OnnxEncoder.open(int8, tokenizer, n_threads=config.finetune.n_threads)
-    fitted = fit_on_embeddings(embed(runtime, data.train), embed(runtime, data.calibration), data, config)
+    fitted = fit_on_embeddings(embedder(runtime, data.train), embedder(runtime, data.calibration), data, config)
     run.heads(fitted.heads)
-    for graph in (fp32, int8):
-        export.set_heads(graph, fitted.heads)
+    for file in (fp32, int8):
+        graph.set_heads(file, fitted.heads)
     agreement = prove_parity(encoder, fitted.heads, (fp32, int8), data.calibration, tokenizer)
     fp32.unlink()
-    folder = encoder_folder(config.encoder)
-    # fp32: at half precision the whitened distances move by up to a tenth.
-    np.save(output / bundles.REFERENCE, fitted.reference, allow_pickle=False)
-    (output / bundles.CARD).write_text(f"# Model card: {config.version}\n", encoding="utf-8")
-    manifest = Manifest(
-        version=config.version,
-        digests={name: bundles.sha256_of(output / name) for name in bundles.FILES},
-        temperatures=fitted.temperatures,
-        budget=config.budget,
-        encoder=Encoder(config.encoder.name, config.encoder.licence, bundles.sha256_of(folder / WEIGHTS)),
-        novelty=fitted.novelty,
-        risk_bound=fitted.risk_bound,
-        opset=export.OPSET,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        training_data=data_digests(data, config),
-        metrics={
-            "run_id": run.run_id,
-            "parity": agreement,
-            "inverse_regularisation": {head: fitted.heads[head].inverse_regularisation for head in HEADS},
-        },
-    )
-    bundles.write_manifest(output, manifest)
-    return bundles.load_bundle(output)
-
-
-def data_digests(data: Data, config: TrainConfig) -> dict[str, Any]:
-    """Return what a manifest says of the data: digests of files, rows, settings."""
-    return {
-        "digests": {path.name: digest_of(path) for path in (*config.data, *config.readings, *config.lexicon)},
-        "rows": {"train": len(data.train), "calibration": len(data.calibration)},
-        "config": config.to_json(),
-    }
-
-
-def embed(runtime: OnnxEncoder, examples: Sequence[Example], *, size: int = 16) -> Embedded:
-    """Run the graph on examples; rows in their order."""
-    texts = [example.text for example in examples]
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i].prompt) + sum(map(len, texts[i].context)))
-    rows: dict[int, tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = {}
-    for start in tqdm(range(0, len(order), size), desc="embed", unit="batch", mininterval=5):
-        chosen = order[start : start + size]
-        encoded = runtime.encode([texts[i] for i in chosen])
-        rows.update(zip(chosen, zip(encoded.embedding, encoded.surface, strict=True), strict=True))
-    return Embedded(*(np.stack([rows[i][part] for i in range(len(texts))]) for part in (0, 1)))
+    weights = bundles.sha256_of(encoder_folder(config.encoder) / WEIGHTS)
+    source = Encoder(config.encoder.name, config.encoder.licence, weights)
+    return seal(fitted, Origin(source, graph.OPSET, agreement), data, config, run_id=run.run_id)
 
 
 def prove_parity(
@@ -239,17 +142,18 @@ def prove_parity(
     fp32, int8 = (export.onnx_outputs(graph, batches) for graph in graphs)
     from_torch = [export.torch_outputs(encoder, heads, tokens) for tokens in batches[:n_torch]]
     difference = export.parity(from_torch, fp32[:n_torch]).max_logit_difference
-    if difference > MAX_FP32_DIFFERENCE:
-        msg = f"fp32 ONNX differs from torch by {difference:.2e}; at most {MAX_FP32_DIFFERENCE} is allowed."
+    if difference > _LIMITS.max_fp32_difference:
+        msg = f"fp32 ONNX differs from torch by {difference:.2e}; at most {_LIMITS.max_fp32_difference} is allowed."
         raise BundleError(msg)
     agreement = export.parity(fp32, int8).argmax_agreement
     worst = min(agreement.values())
-    if worst < MIN_INT8_AGREEMENT:
-        msg = f"int8 agrees with fp32 on {worst:.3f} of {len(texts)} texts; at least {MIN_INT8_AGREEMENT} is needed."
+    if worst < _LIMITS.min_int8_agreement:
+        least = _LIMITS.min_int8_agreement
+        msg = f"int8 agrees with fp32 on {worst:.3f} of {len(texts)} texts; at least {least} is needed."
         raise BundleError(msg)
     drop = {head: _accuracy(fp32, examples, head) - _accuracy(int8, examples, head) for head in HEADS}
-    if max(drop.values()) > MAX_INT8_ACCURACY_DROP:
-        msg = f"int8 loses accuracy against fp32: {drop}; at most {MAX_INT8_ACCURACY_DROP} a head is allowed."
+    if max(drop.values()) > _LIMITS.max_int8_accuracy_drop:
+        msg = f"int8 loses accuracy against fp32: {drop}; at most {_LIMITS.max_int8_accuracy_drop} a head is allowed."
         raise BundleError(msg)
     return {
         "torch_to_fp32_max_difference": difference,
@@ -261,24 +165,3 @@ def prove_parity(
 def _accuracy(outputs: Sequence[export.Outputs], examples: Sequence[Example], head: Head) -> float:
     predicted = np.concatenate([batch[head].argmax(axis=1) for batch in outputs])
     return accuracy(label_ids(examples, head), predicted)
-
-
-def finish(bundle: Bundle, report: Report | None, config: TrainConfig, *, minutes: float) -> Bundle:
-    """Write the card and the figures, and seal the bundle again."""
-    manifest = bundle.manifest
-    rows = manifest.training_data["rows"]
-    facts = {
-        "encoder": f"{manifest.encoder.name} ({manifest.encoder.licence}), fine-tuned",
-        "graph": f"int8 ONNX, opset {manifest.opset}",
-        "training data": ", ".join(sorted(manifest.training_data["digests"])),
-        "rows": f"{rows['train']} to train, {rows['calibration']} to calibrate, split by group",
-        "made": f"{manifest.created_at} in {minutes:.0f} minutes on {config.finetune.n_threads} CPU threads",
-        "temperatures": ", ".join(f"{head} {value:.2f}" for head, value in manifest.temperatures.items()),
-        "licence": "Apache-2.0",
-    }
-    (bundle.path / bundles.CARD).write_text(model_card(config, report, facts), encoding="utf-8")
-    metrics = dict(manifest.metrics) | ({"evaluation": to_json(report)} if report is not None else {})
-    digests = {name: bundles.sha256_of(bundle.path / name) for name in bundles.FILES}
-    sealed = replace(manifest, digests=digests, metrics=metrics)
-    bundles.write_manifest(bundle.path, sealed)
-    return bundles.load_bundle(bundle.path)

@@ -12,7 +12,7 @@ from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleError, InputError
 from pointsman.classifier.labels import HEADS
 from pointsman.classifier.text import Text
-from pointsman.training import export
+from pointsman.training import graph as graph_heads
 from pointsman.training.config import EncoderConfig, FinetuneConfig, HeadsConfig, NoveltyConfig, TrainConfig
 from pointsman.training.datasets import read_examples
 from pointsman.training.encoder_source import encoder_folder
@@ -90,7 +90,7 @@ def test_heads_of_another_shape_are_refused(trained, tmp_path):
     graph = tmp_path / "model.onnx"
     graph.write_bytes((trained.path / "model.onnx").read_bytes())
     with pytest.raises(BundleError, match="the graph's embedding is 64 wide"):
-        export.set_heads(graph, export.no_heads(65))
+        graph_heads.set_heads(graph, graph_heads.no_heads(65))
 
 
 def test_encoder_with_another_digest_is_refused(tiny_encoder):

@@ -1,0 +1,287 @@
+"""An alias folder: which bundle serves, and which one tries to take its place.
+
+    champion.json      the bundle that serves, and those that served before it, newest first
+    challenger.json    the bundle that is tried on live traffic: in the shadow, and for a share of it (canary)
+    bundles/DIGEST/    bundles, each under the digest of its manifest
+
+`pointsman retrain`, `promote`, `canary` and `rollback` write it; servers read it. A pointer is replaced as a whole, a
+bundle is complete before a pointer names it, and a bundle that is named never changes.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar
+
+from .errors import BundleCorruptError, BundleNotFoundError, BundleVersionError
+from .records import utc_now
+
+FORMAT: Final = 1
+Alias = Literal["champion", "challenger"]
+BUNDLES: Final = "bundles"
+#: How many bundles that served before stay, for `rollback`.
+N_KEPT: Final = 5
+
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """One bundle of the folder.
+
+    Attributes
+    ----------
+    digest, version : str
+        Of the bundle.
+    since : str
+        When it got the alias; UTC.
+    reason : str
+        Why it got it, in words.
+    registered : str or None
+        Its version in the model registry, where it is in one.
+    """
+
+    digest: str
+    version: str
+    since: str
+    reason: str
+    registered: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The bundle that serves, and those that served before it, newest first."""
+
+    pointer: Pointer
+    before: tuple[Pointer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Challenger:
+    """The bundle that is tried.
+
+    Attributes
+    ----------
+    pointer : Pointer
+        Which one.
+    shadow_share : float
+        Of the turns that are classified, the share it assesses in the background, in [0, 1].
+    canary_share : float
+        The share of sessions whose turns it decides, in [0, 1].
+    canary_keys : tuple of str
+        Keys (`Caller.key_id`) whose turns it decides.
+    """
+
+    pointer: Pointer
+    shadow_share: float = 1.0
+    canary_share: float = 0.0
+    canary_keys: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, share in (("shadow_share", self.shadow_share), ("canary_share", self.canary_share)):
+            if not 0 <= share <= 1:
+                msg = f"{name} is {share}; expected a number from 0 to 1."
+                raise ValueError(msg)
+
+
+class AliasFolder:
+    """Reads and writes one alias folder."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def at(cls, path: Path) -> Self | None:
+        """Return the alias folder at a path; None when it is none."""
+        return cls(path) if _file(path, "champion").is_file() else None
+
+    def bundle(self, pointer: Pointer) -> Path:
+        """Return the folder of a bundle."""
+        return self.path / BUNDLES / pointer.digest
+
+    def champion(self) -> Champion | None:
+        """Return the bundle that serves; None when nothing was promoted yet.
+
+        Raises
+        ------
+        BundleError
+            The pointer cannot be read.
+        """
+        values = self._read("champion")
+        if values is None:
+            return None
+        return _reading(
+            _file(self.path, "champion"),
+            lambda: Champion(_pointer(values), tuple(map(_pointer, values.get("before", ())))),
+        )
+
+    def challenger(self) -> Challenger | None:
+        """Return the bundle that is tried; None when there is none.
+
+        Raises
+        ------
+        BundleError
+            The pointer cannot be read.
+        """
+        values = self._read("challenger")
+        if values is None:
+            return None
+        return _reading(
+            _file(self.path, "challenger"),
+            lambda: Challenger(
+                _pointer(values),
+                shadow_share=float(values["shadow_share"]),
+                canary_share=float(values["canary_share"]),
+                canary_keys=tuple(map(str, values["canary_keys"])),
+            ),
+        )
+
+    def add(self, source: Path) -> Pointer:
+        """Copy a bundle into the folder, verified, and return a pointer to it; nothing points there yet.
+
+        Raises
+        ------
+        BundleError
+            The source, or the copy, is not the bundle that its manifest describes.
+        """
+        from .bundle import FILES, MANIFEST, load_bundle
+
+        bundle = load_bundle(source)
+        version = bundle.manifest.version
+        pointer = Pointer(bundle.digest, version, utc_now(), "added")
+        target = self.bundle(pointer)
+        if not target.is_dir():
+            scratch = self.path / BUNDLES / f".{bundle.digest}.{uuid.uuid4().hex}"
+            scratch.mkdir(parents=True)
+            try:
+                for name in (*FILES, MANIFEST):
+                    shutil.copyfile(bundle.file(name), scratch / name)
+                os.replace(scratch, target)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        if load_bundle(target).digest != bundle.digest:
+            msg = f"bundle '{version}': its copy in {self.path} is not the same. Remove the copy, and try again."
+            raise BundleCorruptError(msg)
+        return pointer
+
+    def promote(self, pointer: Pointer, *, reason: str) -> Champion:
+        """Let a bundle of the folder serve; a challenger that was this bundle is one no more."""
+        present = self.champion()
+        before = () if present is None else (present.pointer, *present.before)
+        kept = tuple(old for old in before if old.digest != pointer.digest)[:N_KEPT]
+        champion = Champion(replace(pointer, since=utc_now(), reason=reason), kept)
+        self._write_champion(champion)
+        challenger = self.challenger()
+        if challenger is not None and challenger.pointer.digest == pointer.digest:
+            self.challenge(None)
+        self._prune()
+        return champion
+
+    def roll_back(self, *, reason: str) -> Champion:
+        """Let the bundle serve that served before; the present one is not kept for a rollback.
+
+        Raises
+        ------
+        BundleNotFoundError
+            None served before.
+        """
+        present = self.champion()
+        if present is None or not present.before:
+            msg = f"no bundle served before the present one in {self.path}. Promote another one: pointsman promote."
+            raise BundleNotFoundError(msg)
+        first, *older = present.before
+        champion = Champion(replace(first, since=utc_now(), reason=reason), tuple(older))
+        self._write_champion(champion)
+        return champion
+
+    def challenge(self, challenger: Challenger | None) -> None:
+        """Try a bundle of the folder on live traffic, or end the trial."""
+        path = _file(self.path, "challenger")
+        if challenger is None:
+            path.unlink(missing_ok=True)
+            return
+        values = asdict(challenger)
+        self._write(path, values.pop("pointer") | values)
+
+    def _write_champion(self, champion: Champion) -> None:
+        before = [asdict(pointer) for pointer in champion.before]
+        self._write(_file(self.path, "champion"), asdict(champion.pointer) | {"before": before})
+
+    def _write(self, path: Path, values: dict[str, Any]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        text = json.dumps({"format": FORMAT, **values}, indent=2, ensure_ascii=False) + "\n"
+        with scratch.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+
+    def _read(self, alias: Alias) -> dict[str, Any] | None:
+        path = _file(self.path, alias)
+        try:
+            values = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            msg = f"{path}: not readable ({type(error).__name__}); expected JSON. Promote a bundle again."
+            raise BundleCorruptError(msg) from error
+        version = values.get("format") if isinstance(values, dict) else None
+        if version != FORMAT:
+            msg = f"{path} has format {version!r}; this code reads {FORMAT}. Upgrade pointsman, or promote again."
+            raise BundleVersionError(msg)
+        return dict(values)
+
+    def _prune(self) -> None:
+        """Remove the bundles that nothing names any more."""
+        champion, challenger = self.champion(), self.challenger()
+        named = [] if champion is None else [champion.pointer, *champion.before]
+        named += [] if challenger is None else [challenger.pointer]
+        kept = {pointer.digest for pointer in named}
+        for folder in (self.path / BUNDLES).iterdir():
+            if folder.name not in kept and not folder.name.startswith("."):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def resolve_bundle(path: Path) -> Path:
+    """Return the folder of the champion when a path is an alias folder, else the path itself.
+
+    Raises
+    ------
+    BundleError
+        The folder's pointer cannot be read.
+    """
+    folder = AliasFolder.at(path)
+    champion = None if folder is None else folder.champion()
+    return path if folder is None or champion is None else folder.bundle(champion.pointer)
+
+
+def _reading(path: Path, read: Callable[[], _Value]) -> _Value:
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError) as error:
+        msg = f"{path}: {error!r}; expected what 'pointsman promote' writes. Promote a bundle again."
+        raise BundleCorruptError(msg) from error
+
+
+def _pointer(values: Mapping[str, Any]) -> Pointer:
+    digest = str(values["digest"])
+    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+        msg = f"digest has {len(digest)} characters; expected 64 hexadecimal ones"
+        raise ValueError(msg)
+    registered = values.get("registered")
+    return Pointer(
+        digest,
+        str(values["version"]),
+        str(values["since"]),
+        str(values["reason"]),
+        None if registered is None else str(registered),
+    )
+
+
+def _file(folder: Path, alias: Alias) -> Path:
+    return folder / f"{alias}.json"

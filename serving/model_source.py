@@ -1,0 +1,110 @@
+"""Where the served bundle comes from: the one in the package, a folder, or the champion of an alias folder.
+
+A folder is looked at again and again: it may be written anew, and an alias may be moved. What is found is named by the
+digest of its manifest, so that the same bundle is never loaded twice.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pointsman.classifier.aliases import AliasFolder, Challenger
+from pointsman.classifier.assessor import Assessor
+from pointsman.classifier.bundle import DEFAULT_BUNDLE, MANIFEST
+from pointsman.classifier.errors import BundleCorruptError, BundleError, BundleNotFoundError
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A bundle that is named, not yet looked into."""
+
+    folder: Path
+    digest: str
+
+
+class ModelSource:
+    """Says which bundle should serve, and which one should be tried."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    @property
+    def is_watched(self) -> bool:
+        """Say whether it can change; the bundle in the package changes with the package alone."""
+        return self._path is not None
+
+    @property
+    def _aliases(self) -> AliasFolder | None:
+        return None if self._path is None else AliasFolder.at(self._path)
+
+    def champion(self) -> Named:
+        """Return the bundle that should serve.
+
+        Raises
+        ------
+        BundleError
+            There is none, or the pointer to it cannot be read.
+        """
+        return self._candidates()[0]
+
+    def challenger(self) -> tuple[Named, Challenger] | None:
+        """Return the bundle that should be tried on live traffic, and how; None when there is none."""
+        aliases = self._aliases
+        found = None if aliases is None else aliases.challenger()
+        if aliases is None or found is None:
+            return None
+        return Named(aliases.bundle(found.pointer), found.pointer.digest), found
+
+    def open(self, *, n_threads: int) -> tuple[Assessor, str | None]:
+        """Load the bundle that should serve, or else the newest one that did, with what was wrong.
+
+        Raises
+        ------
+        BundleError
+            None can be used.
+        """
+        first: BundleError | None = None
+        for named in self._candidates():
+            try:
+                return load(named, n_threads=n_threads), None if first is None else str(first)
+            except BundleError as exc:
+                first = first or exc
+        raise first or BundleNotFoundError(f"no bundle in {self._path}. Promote one: pointsman promote.")
+
+    def _candidates(self) -> list[Named]:
+        """Return the bundle that should serve, and those that served before it."""
+        aliases = self._aliases
+        champion = None if aliases is None else aliases.champion()
+        if aliases is None or champion is None:
+            folder = self._path or DEFAULT_BUNDLE
+            return [Named(folder, _manifest_digest(folder))]
+        return [Named(aliases.bundle(pointer), pointer.digest) for pointer in (champion.pointer, *champion.before)]
+
+
+def load(named: Named, *, n_threads: int) -> Assessor:
+    """Verify and load a bundle that was named.
+
+    Raises
+    ------
+    BundleError
+        It is missing, damaged, or another one than was named.
+    """
+    assessor = Assessor.load(named.folder, n_threads=n_threads)
+    if assessor.bundle.digest != named.digest:
+        msg = (
+            f"bundle '{named.folder.name}': its manifest has sha256 {assessor.bundle.digest[:12]}..., expected "
+            f"{named.digest[:12]}.... It changed since it was named; promote it again."
+        )
+        raise BundleCorruptError(msg)
+    return assessor
+
+
+def _manifest_digest(folder: Path) -> str:
+    try:
+        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+    except OSError as exc:
+        msg = (
+            f"no bundle at '{folder}': {MANIFEST} cannot be read ({type(exc).__name__}). "
+            "Name a bundle folder or an alias folder, or train one: pointsman train."
+        )
+        raise BundleNotFoundError(msg) from exc

@@ -1,0 +1,221 @@
+"""The rows of one retraining, gathered, told apart and frozen: what was learned from stays known by its digest.
+
+Sources are labelled files, with label files (readings) for rows without labels, and the records of the service, where
+it keeps text and people corrected labels. Of two rows of one group with the same text the later source wins. The
+newest labelled turns of the service are set apart, sessions whole: the challenger never sees them, and the contest is
+held on them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pointsman.classifier.assessment import Message
+from pointsman.classifier.errors import InputError
+from pointsman.classifier.labels import HEADS
+from pointsman.classifier.text import text_of
+
+from .datasets import digest_of, read_examples, read_readings
+from .embedding_cache import text_digest
+
+TRAIN: Final = "train.jsonl"
+RECENT: Final = "recent.jsonl"
+SUMMARY: Final = "snapshot.json"
+#: How many snapshots stay: they hold text.
+_N_KEPT: Final = 3
+#: What a row of the snapshot keeps of its source.
+_FIELDS: Final = ("id", "group", "source", "lang", "context", "prompt", *HEADS, "sure", "certainty", "position")
+_WHEN: Final = ("at", "session")
+#: Labels that a person did not judge and the model gave: trusted like a reader's least sure ones.
+_OWN_LABELS: Final = "l"
+
+JsonDict = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where rows come from.
+
+    Attributes
+    ----------
+    data : tuple of path
+        Labelled turns as JSON lines; rows without labels need a reading.
+    readings : tuple of path
+        Label files by row id (`datasets.read_readings`).
+    records : tuple of str
+        Stores of the service by URL, or files of records.
+    recent_share : float
+        Of the dated rows, the newest share that is set apart for the contest.
+    """
+
+    data: tuple[Path, ...] = ()
+    readings: tuple[Path, ...] = ()
+    records: tuple[str, ...] = ()
+    recent_share: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The frozen rows in a folder, under one digest."""
+
+    folder: Path
+    digest: str
+    summary: JsonDict
+
+    @property
+    def train(self) -> Path:
+        return self.folder / TRAIN
+
+    @property
+    def recent(self) -> Path:
+        return self.folder / RECENT
+
+    def recent_days(self) -> list[str]:
+        """Return the day of each recent row, in their order."""
+        with self.recent.open(encoding="utf-8") as lines:
+            return [str(json.loads(line)["at"])[:10] for line in lines]
+
+
+def take_snapshot(folder: Path, sources: Sources) -> Snapshot:
+    """Gather the rows of all sources and freeze them in a folder named after their digest.
+
+    Raises
+    ------
+    InputError
+        A source is missing, a row is malformed, or no row has labels.
+    """
+    counts: Counter[str] = Counter()
+    rows: dict[tuple[str, bytes], JsonDict] = {}
+    for row in _rows(sources, counts):
+        key = str(row["group"]), _text_of(row)
+        counts["same text, the later source kept"] += key in rows
+        rows.pop(key, None)
+        rows[key] = row
+    train, recent = set_apart(list(rows.values()), sources.recent_share)
+    if not train:
+        msg = f"no labelled turn in {_named(sources)}; expected rows with {', '.join(HEADS)}. Name files with --data."
+        raise InputError(msg)
+    texts = {TRAIN: _lines(train), RECENT: _lines(recent)}
+    digest = hashlib.sha256(b"".join(hashlib.sha256(text.encode()).digest() for text in texts.values())).hexdigest()
+    summary = {
+        "digest": digest,
+        "rows": {"train": len(train), "recent": len(recent)},
+        "counts": {name: n for name, n in sorted(counts.items()) if n},
+        "files": {path.name: digest_of(path) for path in (*sources.data, *sources.readings)},
+    }
+    target = folder / digest[:16]
+    _write(target, texts | {SUMMARY: json.dumps(summary, indent=2) + "\n"})
+    read_examples([target / TRAIN, target / RECENT])  # says what is wrong with a row before anything is trained
+    _prune(folder, keep=target)
+    return Snapshot(target, digest, summary)
+
+
+def set_apart(rows: Sequence[JsonDict], share: float) -> tuple[list[JsonDict], list[JsonDict]]:
+    """Split off the newest dated rows, oldest first; a session that reaches into them goes with them."""
+    dated = sorted((row for row in rows if row.get("at")), key=lambda row: (str(row["at"]), str(row.get("id"))))
+    newest = dated[len(dated) - round(share * len(dated)) :]
+    sessions = {str(row["session"]) for row in newest if row.get("session")}
+    names = {id(row) for row in newest}
+    recent = [row for row in dated if id(row) in names or str(row.get("session")) in sessions]
+    chosen = {id(row) for row in recent}
+    return [row for row in rows if id(row) not in chosen], recent
+
+
+def _rows(sources: Sources, counts: Counter[str]) -> Iterator[JsonDict]:
+    readings = read_readings(sources.readings)
+    for path in sources.data:
+        yield from _labelled(path, readings, counts)
+    for url in sources.records:
+        yield from _recorded(url, counts)
+
+
+def _labelled(path: Path, readings: Mapping[str, Mapping[str, str]], counts: Counter[str]) -> Iterator[JsonDict]:
+    if not path.is_file():
+        msg = f"{path}: no such file; expected labelled turns as JSONL. Check --data."
+        raise InputError(msg)
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = dict(json.loads(line))
+            except (ValueError, TypeError) as error:
+                msg = (
+                    f"{path}:{number}: no JSON object ({type(error).__name__}); expected one a line. Correct the line."
+                )
+                raise InputError(msg) from error
+            row |= readings.get(str(row.get("id")), {})
+            if not isinstance(row.get("prompt"), str):
+                counts[f"without text, left out: {path.name}"] += 1
+            elif any(row.get(head) is None for head in HEADS):
+                counts[f"without labels, left out: {path.name}"] += 1
+            else:
+                counts[f"taken from {path.name}"] += 1
+                named = {"id": f"{path.stem}:{number}", "group": row.get("source") or path.stem}
+                yield named | {name: row[name] for name in (*_FIELDS, *_WHEN) if row.get(name) is not None}
+
+
+def _recorded(url: str, counts: Counter[str]) -> Iterator[JsonDict]:
+    """Yield the turns whose labels a person corrected, masked like any import."""
+    from .importers.masking import Masker
+    from .importers.protocol import Location, Problems
+    from .importers.records import RecordsImporter
+    from .importers.rows import RowSettings, rows_of
+
+    problems = Problems()
+    turns = RecordsImporter().turns(Location(url), Masker(), problems)
+    for row in rows_of(turns, "records", RowSettings(keeps_text=True, salt="")):
+        own = row.get("assessed")
+        judged = [head for head in HEADS if row.get(head) is not None]
+        if not judged:
+            counts["records without a person's label, left out"] += 1
+        elif not row.get("prompt"):
+            counts["records without text, left out (POINTSMAN_STORE_TEXT)"] += 1
+        elif len(judged) < len(HEADS) and not isinstance(own, Mapping):
+            counts["records labelled in part and not assessed, left out"] += 1
+        else:
+            counts["taken from records"] += 1
+            filled = {head: own[head] for head in HEADS if head not in judged} if isinstance(own, Mapping) else {}
+            sure = {"sure": _OWN_LABELS} if filled else {}
+            yield {name: row[name] for name in (*_FIELDS, *_WHEN) if row.get(name) is not None} | filled | sure
+    counts["records that could not be read"] += len(problems.located)
+
+
+def _text_of(row: Mapping[str, Any]) -> bytes:
+    context = row.get("context") or []
+    messages = [Message(str(item.get("role", "user")), str(item.get("text", ""))) for item in context]
+    return text_digest(text_of(str(row["prompt"]), messages))
+
+
+def _lines(rows: Sequence[JsonDict]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
+
+
+def _write(target: Path, texts: Mapping[str, str]) -> None:
+    """Write a folder whole; one that is there already has the same digest."""
+    if target.is_dir():
+        os.utime(target)
+        return
+    scratch = target.with_name(f".{target.name}")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for name, text in texts.items():
+        (scratch / name).write_text(text, encoding="utf-8")
+    os.replace(scratch, target)
+
+
+def _prune(folder: Path, *, keep: Path) -> None:
+    others = sorted((p for p in folder.iterdir() if p != keep), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in others[_N_KEPT - 1 :]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _named(sources: Sources) -> str:
+    names = [path.name for path in sources.data] + [f"{len(sources.records)} record stores"] * bool(sources.records)
+    return ", ".join(names) or "no source at all"

@@ -1,0 +1,103 @@
+"""The verdict of a contest as files: Markdown for people, JSON for `pointsman promote`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pointsman.classifier.errors import InputError
+
+from .contest import Difference, SetFigures, Verdict, verdict_json
+
+JSON_FILE: Final = "verdict.json"
+MARKDOWN_FILE: Final = "verdict.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a promotion needs to know of a verdict: who was judged against whom, and what came out."""
+
+    champion: str
+    challenger: str
+    promotes: bool
+    reason: str
+
+
+def write_verdict(folder: Path, verdict: Verdict) -> Path:
+    """Write both files into a folder and return the one for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(verdict_json(verdict), indent=2, ensure_ascii=False) + "\n"
+    (folder / JSON_FILE).write_text(text, encoding="utf-8")
+    page = folder / MARKDOWN_FILE
+    page.write_text(markdown(verdict), encoding="utf-8")
+    return page
+
+
+def read_judgement(folder: Path) -> Judgement:
+    """Read what `write_verdict` wrote.
+
+    Raises
+    ------
+    InputError
+        There is no verdict, or it cannot be read.
+    """
+    file = folder / JSON_FILE
+    try:
+        values = json.loads(file.read_bytes())
+        return Judgement(
+            str(values["champion"]["digest"]),
+            str(values["challenger"]["digest"]),
+            bool(values["promotes"]),
+            str(values["reason"]),
+        )
+    except FileNotFoundError as error:
+        msg = f"{file}: no such file; expected the verdict of a contest. Run: pointsman contest."
+        raise InputError(msg) from error
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{file}: not readable ({type(error).__name__}); expected what 'pointsman contest' writes. Run it again."
+        raise InputError(msg) from error
+
+
+def markdown(verdict: Verdict) -> str:
+    """Lay a verdict out as a page."""
+    first, second = verdict.champion, verdict.challenger
+    outcome = "Promote the challenger" if verdict.promotes else "Keep the champion"
+    lines = [
+        f"# {outcome}",
+        "",
+        f"Champion {first.version} ({first.digest[:12]}), challenger {second.version} ({second.digest[:12]}).",
+        "",
+        "| gate | | why |",
+        "|---|---|---|",
+        *(f"| {gate.name} | {'passed' if gate.passed else '**failed**'} | {gate.reason} |" for gate in verdict.gates),
+        "",
+        "Differences are challenger minus champion with the 95 % interval of a paired bootstrap over groups.",
+    ]
+    for name, found in verdict.sets.items():
+        lines += _set_lines(name, found)
+    return "\n".join(lines) + "\n"
+
+
+def _set_lines(name: str, found: SetFigures) -> list[str]:
+    parts = {
+        "figure": found.figures,
+        "recall of": found.recall,
+        "category accuracy in": found.languages,
+        "category accuracy on": found.days,
+    }
+    lines = ["", f"## {name}: {found.n_rows} turns of {found.n_groups} groups"]
+    for title, differences in parts.items():
+        lines += _table(title, differences)
+    return lines
+
+
+def _table(title: str, found: Mapping[str, Difference]) -> list[str]:
+    if not found:
+        return []
+    rows = [
+        f"| {name} | {d.n_rows} | {d.champion:.3f} | {d.challenger:.3f} | {d.rise:+.3f} | "
+        f"{d.interval[0]:+.3f} to {d.interval[1]:+.3f} |"
+        for name, d in found.items()
+    ]
+    return ["", f"| {title} | turns | champion | challenger | difference | 95 % |", "|---|---|---|---|---|---|", *rows]

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
-from . import assets, live, overview, playground, review, savings, signing
+from . import assets, live, models, overview, playground, review, savings, signing
 from .cookies import ROOT
 from .pages import PageRoute, page
 

@@ -76,7 +76,7 @@ def serve():
 @pytest.fixture
 def copied_router(shipped_router):
     """A router of its own around the shared model, for tests that change policy or sessions."""
-    return Router(shipped_router._assessor, shipped_router.catalog, shipped_router.policy)
+    return Router(shipped_router.assessor, shipped_router.catalog, shipped_router.policy)
 
 
 class Looker:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways lint format bench clean
+.PHONY: install serve test test-gateways lint format vendor bench clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -32,6 +32,15 @@ lint: $(VENV)/.test
 format: $(VENV)/.test
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+## vendor: fetch what the console's pages load, as package-lock.json pins it, with its licences
+vendor:
+	cd serving/console && npm ci --ignore-scripts --no-audit --no-fund
+	cp serving/console/node_modules/htmx.org/dist/htmx.min.js serving/console/static/vendor/
+	cp serving/console/node_modules/htmx.org/LICENSE serving/console/static/vendor/htmx.LICENSE
+	cp serving/console/node_modules/uplot/dist/uPlot.iife.min.js serving/console/node_modules/uplot/dist/uPlot.min.css serving/console/static/vendor/
+	cp serving/console/node_modules/uplot/LICENSE serving/console/static/vendor/uPlot.LICENSE
+	rm -r serving/console/node_modules
 
 ## bench: slow measurements, as ratios within one run
 bench: $(VENV)/.test

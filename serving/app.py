@@ -11,13 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from pointsman.classifier.router import Router
 
 from .access import Access
+from .bundle_watch import BundleWatch
 from .console.router import console_routers
 from .deciding import Decider
 from .edge import Edge
 from .errors import install_errors
 from .gate import Gate
-from .live_model import LiveModel, open_router, served_digest
+from .live_model import LiveModel, open_router
 from .migrations import migrate
+from .model_source import ModelSource
 from .recorder import Recorder
 from .retention import keep_retention
 from .routes import classification, decisions, feedback, health, savings
@@ -43,7 +45,10 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         services.recorder.start()
         warming = services.model.start()
         keeping = asyncio.gather(
-            services.upkeep.run(), keep_retention(services.store, settings.retention_days), return_exceptions=True
+            services.upkeep.run(),
+            services.watch.run(),
+            keep_retention(services.store, settings.retention_days),
+            return_exceptions=True,
         )
         try:
             yield
@@ -53,6 +58,7 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
             keeping.cancel()
             # A look under way ends before the store closes under it.
             await asyncio.gather(keeping, return_exceptions=True)
+            services.watch.stop()
             services.model.stop()
             await run_in_threadpool(services.recorder.stop, settings.flush_timeout_s)
             services.store.close()
@@ -87,17 +93,19 @@ def open_store(settings: Settings) -> Store:
 def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: Access) -> Services:
     store = open_store(settings)
     access.load(store)
-    model = LiveModel(router, telemetry, bundle_digest=served_digest(settings, router))
+    model = LiveModel(router, telemetry)
+    watch = BundleWatch(router, ModelSource(settings.bundle), telemetry, settings)
     spending = Spending(router)
     router.spent = spending.by_rule
     recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records)
     return Services(
         settings=settings,
         model=model,
-        decider=Decider(model, recorder, telemetry, settings, spending),
+        decider=Decider(model, recorder, telemetry, settings, spending, watch),
         store=store,
         recorder=recorder,
         telemetry=telemetry,
         upkeep=Upkeep(router, store, spending, telemetry, settings),
         access=access,
+        watch=watch,
     )

@@ -16,16 +16,17 @@ from typing import Any, Final, Literal
 import numpy as np
 from starlette.concurrency import run_in_threadpool
 
-from pointsman.classifier.assessment import Message, Turn
+from pointsman.classifier.assessment import Decision, Message, Turn
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.errors import BundleError, InferenceError
 from pointsman.classifier.labels import HEADS
 from pointsman.classifier.records import utc_now
 from pointsman.classifier.router import Router
 
+from .live_model import digest_of
 from .model_source import ModelSource, Named, load
 from .settings import Settings
-from .telemetry import BUNDLE_SWAPS, Telemetry
+from .telemetry import BUNDLE_REFUSED, BUNDLE_SWAPS, Telemetry
 from .trial import Trial
 
 logger = logging.getLogger(__name__)
@@ -44,10 +45,6 @@ _WARM_UP: Final = (
 _N_ROUNDS: Final = 5
 
 _Alias = Literal["champion", "challenger"]
-
-
-class SlowBundleError(BundleError):
-    """A bundle takes much longer than the one that serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,6 @@ class BundleWatch:
         telemetry: Telemetry,
         settings: Settings,
         *,
-        problem: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._router, self._source, self._telemetry, self._settings = router, source, telemetry, settings
@@ -78,8 +74,6 @@ class BundleWatch:
         self._lock = threading.Lock()
         self._refused: dict[_Alias, Refusal] = {}
         self._since = utc_now()
-        if problem is not None:
-            self._refused["champion"] = Refusal("", problem, self._since, 0.0)
         self.trial: Trial | None = None
 
     async def run(self) -> None:
@@ -98,6 +92,7 @@ class BundleWatch:
         with self._lock:
             swapped = self._look_for_champion()
             self._look_for_challenger()
+            self._telemetry.observe(BUNDLE_REFUSED, float("champion" in self._refused))
             return swapped
 
     def describe(self) -> dict[str, Any]:
@@ -116,6 +111,12 @@ class BundleWatch:
         """Return why the bundle that is named does not serve; None when it does."""
         found = self._refused.get("champion")
         return None if found is None else found.problem
+
+    def offer(self, turn: Turn, decision: Decision) -> None:
+        """Let the challenger, if there is one, assess a turn that was decided; never waits."""
+        trial = self.trial
+        if trial is not None and decision.assessment is not None:
+            trial.offer(turn, decision, decision.assessment)
 
     def stop(self) -> None:
         """End the trial of the challenger."""
@@ -202,12 +203,6 @@ class BundleWatch:
         logger.error("bundle refused, the old one serves on", extra={"alias": alias, "problem": str(exc)})
 
 
-def digest_of(router: Router) -> str | None:
-    """Return the digest of the bundle that a router decides with; None when it has another assessor."""
-    bundle = getattr(router.assessor, "bundle", None)
-    return None if bundle is None else str(bundle.digest)
-
-
 def check(assessor: Assessor, router: Router, *, max_slowdown: float) -> None:
     """Warm a bundle up, text by text in turns with the one that serves, and refuse one that fails or is slow.
 
@@ -229,7 +224,7 @@ def check(assessor: Assessor, router: Router, *, max_slowdown: float) -> None:
             f"bundle '{assessor.version}' takes {new_s / old_s:.1f} times as long as the one that serves; "
             f"{max_slowdown:g} times are allowed (POINTSMAN_MAX_BUNDLE_SLOWDOWN)."
         )
-        raise SlowBundleError(msg)
+        raise BundleError(msg)
 
 
 def _timed(assess: Callable[[list[Turn]], list[Any]], turn: Turn) -> float:

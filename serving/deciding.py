@@ -13,6 +13,7 @@ from typing import Final, Literal
 from pointsman.classifier.assessment import Decision, Turn
 from pointsman.classifier.records import DecisionRecord, utc_now
 
+from .bundle_watch import BundleWatch
 from .errors import OverloadedError, PayloadTooLargeError
 from .live_model import LiveModel
 from .logs import log_failure
@@ -43,8 +44,15 @@ class Decider:
     """Answers questions with the live model, records and counts each answer."""
 
     def __init__(
-        self, model: LiveModel, recorder: Recorder, telemetry: Telemetry, settings: Settings, spending: Spending
+        self,
+        model: LiveModel,
+        recorder: Recorder,
+        telemetry: Telemetry,
+        settings: Settings,
+        spending: Spending,
+        watch: BundleWatch,
     ) -> None:
+        self._watch = watch
         self._model, self._recorder, self._telemetry, self._settings = model, recorder, telemetry, settings
         self._spending = spending
         self._running: dict[tuple[object, ...], asyncio.Future[Decision]] = {}
@@ -149,6 +157,7 @@ class Decider:
         self._telemetry.observe_decision(decision, source)
         if source == "inferred":
             self._spending.note(question.caller, decision)
+            self._watch.offer(question.turn, decision)
         record = DecisionRecord.of(
             question.turn,
             decision,

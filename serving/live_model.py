@@ -12,13 +12,12 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pointsman.classifier.assessment import Turn
-from pointsman.classifier.bundle import load_bundle
-from pointsman.classifier.errors import BundleError
 from pointsman.classifier.router import Router
 from pointsman.classifier.session import MemorySessions, SessionStore
 
 from .errors import NotReadyError, OverloadedError
 from .logs import log_failure
+from .model_source import ModelSource
 from .settings import Settings
 from .telemetry import INFERENCES_WAITING, SAFE_DEFAULTS, SESSION_STORE_FAILURES, Telemetry
 
@@ -36,7 +35,7 @@ def open_router(settings: Settings) -> Router:
         Bundle, catalogue or policy cannot be used; the message says where and what to do.
     """
     return Router.load(
-        settings.bundle,
+        ModelSource(settings.bundle).usable(),
         catalog=settings.catalog,
         policy=settings.policy,
         sessions=open_sessions(settings),
@@ -53,21 +52,17 @@ def open_sessions(settings: Settings) -> SessionStore:
     return RedisSessions(settings.sessions_url, ttl_s=settings.session_ttl_s)
 
 
-def served_digest(settings: Settings, router: Router) -> str | None:
-    """Return the digest of the bundle that the router serves; None when it serves something else."""
-    try:
-        bundle = load_bundle(settings.bundle)
-    except BundleError:
-        return None
-    return bundle.digest if bundle.manifest.version == router.model_version else None
+def digest_of(router: Router) -> str | None:
+    """Return the digest of the bundle that a router decides with; None when it decides with something else."""
+    bundle = getattr(router.assessor, "bundle", None)
+    return None if bundle is None else str(bundle.digest)
 
 
 class LiveModel:
     """One router with its threads, its queue and its state of readiness."""
 
-    def __init__(self, router: Router, telemetry: Telemetry, *, bundle_digest: str | None = None) -> None:
+    def __init__(self, router: Router, telemetry: Telemetry) -> None:
         self.router = router
-        self._bundle_digest = bundle_digest
         router.on_failure = self._note_failure
         if hasattr(router.sessions, "on_failure"):
             router.sessions.on_failure = self._note_session_failure
@@ -105,7 +100,7 @@ class LiveModel:
         router = self.router
         return {
             "model_version": router.model_version,
-            "bundle_digest": self._bundle_digest,
+            "bundle_digest": digest_of(router),
             "policy_version": router.policy.version,
             "catalog_version": router.catalog.version,
             "risk_bound": None if router.risk_bound is None else asdict(router.risk_bound),

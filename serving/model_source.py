@@ -5,13 +5,16 @@ digest of its manifest, so that the same bundle is never loaded twice.
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from pointsman.classifier.aliases import AliasFolder, Challenger
 from pointsman.classifier.assessor import Assessor
-from pointsman.classifier.bundle import DEFAULT_BUNDLE, MANIFEST
+from pointsman.classifier.bundle import DEFAULT_BUNDLE, MANIFEST, load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleError, BundleNotFoundError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +58,25 @@ class ModelSource:
             return None
         return Named(aliases.bundle(found.pointer), found.pointer.digest), found
 
-    def open(self, *, n_threads: int) -> tuple[Assessor, str | None]:
-        """Load the bundle that should serve, or else the newest one that did, with what was wrong.
+    def usable(self) -> Path | None:
+        """Return the folder of the bundle that should serve, or else of the last one that did; None: the package's.
 
         Raises
         ------
         BundleError
-            None can be used.
+            None can be used; the message is about the first.
         """
+        if self._path is None:
+            return None
         first: BundleError | None = None
         for named in self._candidates():
             try:
-                return load(named, n_threads=n_threads), None if first is None else str(first)
+                verify(named)
             except BundleError as exc:
+                logger.error("bundle cannot be used", extra={"problem": str(exc)})
                 first = first or exc
+            else:
+                return named.folder
         raise first or BundleNotFoundError(f"no bundle in {self._path}. Promote one: pointsman promote.")
 
     def _candidates(self) -> list[Named]:
@@ -89,14 +97,19 @@ def load(named: Named, *, n_threads: int) -> Assessor:
     BundleError
         It is missing, damaged, or another one than was named.
     """
-    assessor = Assessor.load(named.folder, n_threads=n_threads)
-    if assessor.bundle.digest != named.digest:
+    verify(named)
+    return Assessor.load(named.folder, n_threads=n_threads)
+
+
+def verify(named: Named) -> None:
+    """Check a bundle that was named against its manifest, and the manifest against the name; see `load`."""
+    bundle = load_bundle(named.folder)
+    if bundle.digest != named.digest:
         msg = (
-            f"bundle '{named.folder.name}': its manifest has sha256 {assessor.bundle.digest[:12]}..., expected "
+            f"bundle '{named.folder.name}': its manifest has sha256 {bundle.digest[:12]}..., expected "
             f"{named.digest[:12]}.... It changed since it was named; promote it again."
         )
         raise BundleCorruptError(msg)
-    return assessor
 
 
 def _manifest_digest(folder: Path) -> str:

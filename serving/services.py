@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from .access import Access
+from .bundle_watch import BundleWatch
 from .deciding import Decider
 from .live_model import LiveModel
 from .recorder import Recorder
@@ -26,6 +27,7 @@ class Services:
     telemetry: Telemetry
     upkeep: Upkeep
     access: Access
+    watch: BundleWatch
 
 
 def services_of(request: Request) -> Services:

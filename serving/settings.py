@@ -31,7 +31,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8095, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    bundle: Path | None = Field(None, description="Bundle folder; the one in the package when unset.")
+    bundle: Path | None = Field(
+        None, description="Bundle folder, or alias folder whose champion serves; the bundle in the package when unset."
+    )
     catalog: str | None = Field(None, description="Catalogue profile or file; the packaged default when unset.")
     policy: str | None = Field(None, description="Policy preset or file; the packaged default when unset.")
     database_url: str = Field(
@@ -43,7 +45,9 @@ class Settings(BaseSettings):
         None, repr=False, description="Redis that keeps sessions (redis://, rediss://, unix://); in memory when unset."
     )
     session_ttl_s: float = Field(6 * 3600, gt=0, description="A session is forgotten this long after its last request.")
-    reload_s: float = Field(5.0, ge=0, description="Wait between looks for changed catalogue or policy files; 0: none.")
+    reload_s: float = Field(
+        5.0, ge=0, description="Wait between looks for changed bundle, catalogue or policy files; 0: none."
+    )
     learn_s: float = Field(300.0, ge=0, description="Wait between looks for new outcomes and spending; 0: no learning.")
     keys: Literal["auto", "on", "off"] = Field(
         "auto", description="Ask for an API key: auto (unless HOST is loopback), on, or off (let everyone in)."
@@ -67,6 +71,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(32 * 1024**2, ge=1024, description="Larger bodies get 413.")
     worker_read_bytes: int = Field(64 * 1024, ge=0, description="Larger bodies are read off the event loop.")
     n_threads: int = Field(1, ge=1, le=256, description="Threads of one inference.")
+    max_bundle_slowdown: float = Field(
+        3.0, gt=0, description="A new bundle that takes more times as long as the one that serves is refused."
+    )
     max_queued_decisions: int = Field(64, ge=1, description="Inferences in wait before the safe default is given.")
     decide_timeout_s: float = Field(2.0, gt=0, description="Wait for an inference before the safe default is given.")
     classify_max_inputs: int = Field(256, ge=1, le=4096, description="Inputs of one /v1/classify.")

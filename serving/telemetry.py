@@ -21,6 +21,15 @@ STORE_FAILURES: Final = "pointsman_store_failures_total"
 SESSION_STORE_FAILURES: Final = "pointsman_session_store_failures_total"
 RELOADS: Final = "pointsman_reloads_total"
 READY: Final = "pointsman_ready"
+BUNDLE_SWAPS: Final = "pointsman_bundle_swaps_total"
+BUNDLE_REFUSED: Final = "pointsman_bundle_refused"
+SHADOW_ASSESSED: Final = "pointsman_shadow_assessed_total"
+SHADOW_AGREEMENTS: Final = "pointsman_shadow_agreements_total"
+SHADOW_CARE_DISAGREEMENTS: Final = "pointsman_shadow_care_disagreements_total"
+SHADOW_DROPPED: Final = "pointsman_shadow_dropped_total"
+SHADOW_FAILURES: Final = "pointsman_shadow_failures_total"
+SHADOW_SECONDS: Final = "pointsman_shadow_seconds"
+CANARY_FAILURES: Final = "pointsman_canary_failures_total"
 
 NAMES: Final = (
     DECISIONS,
@@ -38,6 +47,15 @@ NAMES: Final = (
     SESSION_STORE_FAILURES,
     RELOADS,
     READY,
+    BUNDLE_SWAPS,
+    BUNDLE_REFUSED,
+    SHADOW_ASSESSED,
+    SHADOW_AGREEMENTS,
+    SHADOW_CARE_DISAGREEMENTS,
+    SHADOW_DROPPED,
+    SHADOW_FAILURES,
+    SHADOW_SECONDS,
+    CANARY_FAILURES,
 )
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -61,14 +79,25 @@ class Telemetry:
             STORE_FAILURES: self._counter(STORE_FAILURES, "Transactions that failed."),
             SESSION_STORE_FAILURES: self._counter(SESSION_STORE_FAILURES, "Failures of the shared session store."),
             RELOADS: self._counter(RELOADS, "Changes of catalogue or policy files seen, by outcome.", "outcome"),
+            BUNDLE_SWAPS: self._counter(BUNDLE_SWAPS, "Bundles that were named to serve or be tried.", "outcome"),
+            SHADOW_ASSESSED: self._counter(SHADOW_ASSESSED, "Turns that the challenger assessed in the shadow."),
+            SHADOW_AGREEMENTS: self._counter(SHADOW_AGREEMENTS, "Of those, the ones with the same label.", "head"),
+            SHADOW_CARE_DISAGREEMENTS: self._counter(
+                SHADOW_CARE_DISAGREEMENTS, "Of those, the ones it holds for needing care, or not, alone.", "direction"
+            ),
+            SHADOW_DROPPED: self._counter(SHADOW_DROPPED, "Turns that the challenger was too slow for."),
+            SHADOW_FAILURES: self._counter(SHADOW_FAILURES, "Turns that the challenger failed on in the shadow."),
+            CANARY_FAILURES: self._counter(CANARY_FAILURES, "Turns that the champion assessed after all."),
         }
         self._histograms = {
             DECIDE_SECONDS: self._histogram(DECIDE_SECONDS, "Time of a decision, by part.", "part"),
             REQUEST_SECONDS: self._histogram(REQUEST_SECONDS, "Time of an HTTP request.", "route"),
+            SHADOW_SECONDS: self._histogram(SHADOW_SECONDS, "Time of an assessment in the shadow."),
         }
         self._gauges = {
             INFERENCES_WAITING: self._gauge(INFERENCES_WAITING, "Inferences in wait or running."),
             RECORDS_WAITING: self._gauge(RECORDS_WAITING, "Records in wait for the store."),
+            BUNDLE_REFUSED: self._gauge(BUNDLE_REFUSED, "1 while the bundle that is named does not serve."),
             READY: self._gauge(READY, "1 when the model is warm and the store can be reached."),
         }
 
@@ -78,7 +107,8 @@ class Telemetry:
             counter = self._counters[name]
             (counter.labels(**labels) if labels else counter).inc(value)
         elif name in self._histograms:
-            self._histograms[name].labels(**labels).observe(value)
+            histogram = self._histograms[name]
+            (histogram.labels(**labels) if labels else histogram).observe(value)
         else:
             self._gauges[name].set(value)
 

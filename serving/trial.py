@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, Final
 
 from pointsman.classifier.aliases import Challenger
-from pointsman.classifier.assessment import Assessment, Turn
+from pointsman.classifier.assessment import Assessment, Decision, Turn
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.identity import hash_parts
 from pointsman.classifier.labels import HEADS
@@ -76,15 +76,15 @@ class Trial:
         self._telemetry.observe(CANARY_FAILURES)
         logger.error("challenger failed", extra={"error": type(error).__name__})
 
-    def offer(self, turn: Turn, assessment: Assessment, care_threshold: float | None) -> None:
-        """Hand over a turn that was decided; never waits."""
-        if assessment.model_version == self.assessor.version:
+    def offer(self, turn: Turn, decision: Decision, assessment: Assessment) -> None:
+        """Hand over a turn that was decided with an assessment of its own; never waits."""
+        if "canary" in decision.codes:
             self._counts["n_canary"] += 1
             return
         if not self.how.shadow_share or random.random() >= self.how.shadow_share:  # noqa: S311  a sample, no secret
             return
         try:
-            self._queue.put_nowait((turn, assessment, care_threshold))
+            self._queue.put_nowait((turn, assessment, decision.limits.care_threshold))
         except queue.Full:
             self._counts["n_dropped"] += 1
             self._telemetry.observe(SHADOW_DROPPED)
@@ -123,13 +123,12 @@ class Trial:
             started = perf_counter()
             try:
                 (assessment,) = self.assessor.assess([seen[0]])
+                self._telemetry.observe(SHADOW_SECONDS, perf_counter() - started)
+                self._compare(seen[1], assessment, seen[2])
             except Exception as exc:
                 self._counts["n_failed"] += 1
                 self._telemetry.observe(SHADOW_FAILURES)
                 logger.warning("challenger failed in the shadow", extra={"error": type(exc).__name__})
-            else:
-                self._telemetry.observe(SHADOW_SECONDS, perf_counter() - started)
-                self._compare(seen[1], assessment, seen[2])
 
     def _compare(self, served: Assessment, shadow: Assessment, care_threshold: float | None) -> None:
         self._counts["n_assessed"] += 1

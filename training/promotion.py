@@ -110,9 +110,13 @@ def try_out(
     if present is None:
         msg = f"no challenger in {place.aliases}; expected one of 'pointsman retrain'. Name a bundle with --bundle."
         raise InputError(msg)
-    asked = {"shadow_share": shadow_share, "canary_share": canary_share, "canary_keys": canary_keys}
     try:
-        challenger = replace(present, **{name: value for name, value in asked.items() if value is not None})
+        challenger = Challenger(
+            present.pointer,
+            present.shadow_share if shadow_share is None else shadow_share,
+            present.canary_share if canary_share is None else canary_share,
+            present.canary_keys if canary_keys is None else canary_keys,
+        )
     except ValueError as error:
         raise InputError(str(error)) from error
     folder.challenge(challenger)

@@ -86,7 +86,7 @@ def promote(services: Services, digest: str, actor: str) -> str:
         Act(actor, "models.promote", pointer.version, {"digest": digest}),
         lambda: folder.promote(pointer, reason=reason),
     )
-    services.bundle_watch.look()
+    services.watch.look()
     return pointer.version
 
 
@@ -109,7 +109,7 @@ def roll_back(services: Services, digest: str, actor: str) -> str:
         Act(actor, "models.rollback", version, {"digest": champion.before[0].digest, "from": digest}),
         lambda: folder.roll_back(reason=reason),
     )
-    services.bundle_watch.look()
+    services.watch.look()
     return version
 
 

@@ -35,7 +35,9 @@ async def readyz(request: Request) -> JSONResponse:
         services.telemetry.observe(READY, 0)
         return error_answer(503, "not_ready", str(exc))
     services.telemetry.observe(READY, 1)
-    return JSONResponse({"status": "ready"})
+    # The old bundle serves on: ready all the same, with what stands against the one that is named.
+    problem = services.watch.problem()
+    return JSONResponse({"status": "ready"} | ({} if problem is None else {"bundle_problem": problem}))
 
 
 @router.get("/info")
@@ -55,6 +57,7 @@ async def info(request: Request) -> JSONResponse:
                 "max_queued_decisions": settings.max_queued_decisions,
             },
             "stores_text": settings.store_text,
+            **services.watch.describe(),
             **services.upkeep.describe(),
         }
     )

@@ -109,9 +109,7 @@ def test_snapshot_is_known_by_its_digest_and_counts(tracked_run, files):
 def test_second_retraining_in_the_same_folder_is_locked_out(tmp_path, files, tiny_bundle):
     config = config_in(tmp_path, files, tiny_bundle)
     config.work.mkdir()
-    holder = (
-        "import sys, filelock; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print('held', flush=True); input()"
-    )
+    holder = "import sys, filelock; held = filelock.FileLock(sys.argv[1]).acquire(); print('held', flush=True); input()"
     command = [sys.executable, "-c", holder, str(config.work / "retrain.lock")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"

@@ -62,7 +62,8 @@ def of_manifest(metrics: Mapping[str, Any]) -> list[HeadFigures]:
         if not values:
             continue
         intervals = {
-            name: (values.get(f"{name}_interval") or {}).get("by_group") or () for name in ("accuracy", "macro_f1", "ece")
+            name: (values.get(f"{name}_interval") or {}).get("by_group") or ()
+            for name in ("accuracy", "macro_f1", "ece")
         }
         rows = values.get("reliability") or ()
         bins = tuple(Bin(row["confidence"], row["accuracy"], row["n_rows"]) for row in rows)

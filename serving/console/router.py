@@ -19,13 +19,5 @@ async def nowhere(request: Request, path: str) -> Response:
 
 def console_routers() -> tuple[APIRouter, ...]:
     """Return the routers in the order in which they are asked; the last one takes what the others leave."""
-    return (
-        assets.router,
-        signing.router,
-        overview.router,
-        playground.router,
-        live.router,
-        savings.router,
-        review.router,
-        _rest,
-    )
+    resources = (assets, signing, overview, playground, live, savings, review, models)
+    return (*(resource.router for resource in resources), _rest)

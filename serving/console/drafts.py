@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
-from pointsman.classifier.errors import InputError
+from pointsman.classifier.errors import ConfigError, InputError
 from pointsman.classifier.policy_file import POLICIES, Policy
 from pointsman.classifier.replay.again import decide_again
 from pointsman.classifier.replay.case import Log
@@ -71,16 +71,13 @@ def replay_draft(services: Services, text: str) -> Comparison:
 
     Raises
     ------
-    ConfigError
-        The draft is wrong; the message names line and field.
     InputError
-        No turn is there to replay.
+        The draft is wrong, and the message names line and field; or no turn is there to replay.
     """
     rules = services.model.router
     with written(text, Path(rules.policy.path), beside=False) as path:
-        draft = Policy.load(path)
-    draft = replace(draft, name="draft", learned_loads=rules.policy.learned_loads)
-    draft.check(rules.catalog)
+        draft = replace(Policy.load(path), name="draft", learned_loads=rules.policy.learned_loads)
+        draft.check(rules.catalog)
     return compare(_recent(services, N_REPLAYED), rules.catalog, [replace(rules.policy, name="present"), draft])
 
 
@@ -89,10 +86,8 @@ def apply_draft(services: Services, text: str, expected: str, actor: str) -> str
 
     Raises
     ------
-    ConfigError
-        The draft is wrong, or does not fit the catalogue.
     InputError
-        The file is part of the package, cannot be written, or has changed since the draft was begun.
+        The draft is wrong, or the file is part of the package, cannot be written, or has changed meanwhile.
     """
     present = present_policy(services)
     if present.problem:
@@ -149,6 +144,9 @@ def written(text: str, path: Path, *, beside: bool) -> Iterator[Path]:
         if path.exists():
             os.chmod(name, path.stat().st_mode & 0o777)
         yield Path(name)
+    except ConfigError as exc:
+        # The person's own text: told as such, under the name that they know.
+        raise InputError(str(exc).replace(name, "draft")) from exc
     finally:
         Path(name).unlink(missing_ok=True)
 

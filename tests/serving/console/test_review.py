@@ -53,7 +53,7 @@ def test_turn_is_labelled_by_keys_alone(service, look, axe, kept, width, scheme)
     assert faults_of(page, axe) == []
     assert overflow_of(page) == 0
     page.keyboard.press("Enter")
-    page.wait_for_function(f"document.querySelector('#turn-text').innerText !== {first!r}")
+    page.locator("#turn-text").filter(has_not_text=first).wait_for()
     (review,) = labelled_reviews(kept)
     assert (review.reviewer, dict(review.labels)) == ("anyone", LABELS)
 
@@ -62,10 +62,10 @@ def test_skip_and_undo(service, look, kept):
     page = open_review(look(service))
     first = page.locator("#turn-text").inner_text()
     page.keyboard.press("k")
-    page.wait_for_function(f"document.querySelector('#turn-text').innerText !== {first!r}")
+    page.locator("#turn-text").filter(has_not_text=first).wait_for()
     assert labelled_reviews(kept) == []
     page.keyboard.press("z")
-    page.wait_for_function(f"document.querySelector('#turn-text').innerText === {first!r}")
+    page.locator("#turn-text").filter(has_text=first).wait_for()
 
 
 def test_guess_is_hidden_until_asked_for(service, look):

@@ -14,7 +14,7 @@ ROOT: Final = "/console"
 #: Where the edge leaves what it read.
 COOKIES: Final = "pointsman.console_cookies"
 KEY_COOKIE: Final = "pointsman_key"
-TOKEN_COOKIE: Final = "pointsman_token"
+TOKEN_COOKIE: Final = "pointsman_token"  # noqa: S105 - a name
 
 _KEPT: Final = (KEY_COOKIE, TOKEN_COOKIE)
 #: A working day; whoever comes back later signs in again.

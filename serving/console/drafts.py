@@ -27,7 +27,7 @@ from pointsman.serving.services import Services
 from pointsman.serving.store import failure_of, writing
 from pointsman.serving.turn_log import log_of, logged_cases
 
-#: Newest requests that a draft is replayed over, and that each point of the frontier is: decisions share the interpreter.
+#: Newest requests that are replayed for a draft, and for each point of the frontier: decisions share the interpreter.
 N_REPLAYED: Final = 2_000
 _N_FRONTIER: Final = 600
 _DAYS: Final = 30
@@ -56,8 +56,8 @@ def present_policy(services: Services) -> Present:
     text = path.read_text(encoding="utf-8")
     if path.parent == POLICIES:
         problem = (
-            f"The preset {policy.name!r} is part of the package and is not changed here. Save the draft as a file on the "
-            "machine that serves and start with POINTSMAN_POLICY=FILE; from then on drafts can be applied."
+            f"The preset {policy.name!r} is part of the package and is not changed here. Save the draft as a file "
+            "on the machine that serves and start with POINTSMAN_POLICY=FILE; from then on drafts can be applied."
         )
     elif not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         problem = f"The service may not write {path.name}. Change its permissions, or replace the file yourself."

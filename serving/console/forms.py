@@ -18,7 +18,7 @@ from pointsman.serving.services import services_of
 
 from .cookies import COOKIES, TOKEN_COOKIE
 
-TOKEN_HEADER: Final = "x-pointsman-token"
+TOKEN_HEADER: Final = "x-pointsman-token"  # noqa: S105 - a name
 _SMALL_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 500
 

@@ -22,7 +22,7 @@ LEAST: Final = 0.005
 
 
 class Part(NamedTuple):
-    """A word, or a few, and by how much it raised the probability that the turn needs care, and that of its category."""
+    """A word, or a few, and by how much it raised two probabilities: that care is needed, and that of the category."""
 
     text: str
     care: float

@@ -107,7 +107,7 @@ def undo_review(store: Store, reviewer: str) -> str | None:
 
 
 def open_turns(store: Store, reviewer: str) -> tuple[list[DecisionRecord], set[str]]:
-    """Return the newest turns with stored text that a reviewer has not seen, and those of them that another labelled."""
+    """Return the newest turns with text that a reviewer has not seen, and those of them that another labelled."""
     mine = sa.exists().where(REVIEWS.c.decision_id == DECISIONS.c.decision_id, REVIEWS.c.reviewer == reviewer)
     labelled = sa.exists().where(REVIEWS.c.decision_id == DECISIONS.c.decision_id, REVIEWS.c.category.is_not(None))
     query = (

@@ -47,7 +47,7 @@ function draw(place) {
     height: 260,
     scales: { x: { time: isTime } },
     axes: [
-      isTime ? { ...axis, values: [[86400, "{D} {MMM}", "\n{YYYY}"]], space: 70 } : { ...axis, label: given.x, stroke: colour("soft"), values: (_, ticks) => ticks.map(dollars) },
+      isTime ? { ...axis, values: [[86400, "{D} {MMM}", "\n{YYYY}"]], space: 70, incrs: [1, 2, 7, 14, 28, 84].map((days) => days * 86400) } : { ...axis, label: given.x, stroke: colour("soft"), values: (_, ticks) => ticks.map(dollars) },
       { ...axis, size: 64, label: given.y, values: (_, ticks) => ticks.map(isTime ? dollars : (value) => `${value}%`) },
     ],
     series: [

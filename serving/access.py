@@ -173,8 +173,8 @@ def refuse_foreign_page(scope: Scope, *, is_page: bool = False) -> None:
     """Raise `ForeignPageError` for what a browser sends on behalf of another site.
 
     A page can ask any address that its reader's machine reaches. Browsers say for whom they ask; and where a page's own
-    name was made to point at this machine, the host is that name, with a dot in it and no address. A link to a page of the
-    console may be followed from anywhere: the site that it stands on sees nothing of the answer.
+    name was made to point at this machine, the host is that name, with a dot in it and no address. A link to a page of
+    the console may be followed from anywhere: the site that it stands on sees nothing of the answer.
     """
     headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"] if name in _TELLING}
     host = headers.get(b"host", "")

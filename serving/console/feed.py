@@ -5,6 +5,7 @@ later time, so each look goes back some seconds and leaves out what was seen.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -35,7 +36,7 @@ class Feed:
         self._store, self._wait_s = store, wait_s
         self._rows: OrderedDict[str, Row] = OrderedDict()
         self._since = ""
-        self._news = asyncio.Event()
+        self._news, self._nobody = asyncio.Event(), asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._n_watching = 0
 
@@ -74,25 +75,33 @@ class Feed:
 
     def _begin(self) -> None:
         self._n_watching += 1
+        self._nobody.clear()
         if self._looking is None:
             self._since = self._since or format_time(datetime.now(UTC) - timedelta(minutes=1))
             self._looking = asyncio.create_task(self._keep_looking())
 
     def _end(self) -> None:
         self._n_watching -= 1
-        if not self._n_watching and self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        if not self._n_watching:
+            self._nobody.set()
+
+    async def stop(self) -> None:
+        """Wait until no look is under way; nobody watches any more."""
+        if self._looking is not None:
+            await self._looking
 
     async def _keep_looking(self) -> None:
-        while True:
+        # Never cancelled: a look in its thread would go on, and the store might close under it.
+        while self._n_watching:
             try:
                 rows = await run_in_threadpool(decisions_from, self._store, self._since, most=_MOST)
             except ServingError as exc:
                 logger.warning("live decisions not read", extra={"error": type(exc).__name__})
             else:
                 self._take(rows)
-            await asyncio.sleep(self._wait_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._nobody.wait(), self._wait_s)
+        self._looking = None
 
     def _take(self, rows: list[Row]) -> None:
         fresh = [row for row in rows if row.decision_id not in self._rows]

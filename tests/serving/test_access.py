@@ -99,7 +99,6 @@ def test_path_that_is_nowhere_asks_for_a_key_too(guarded, keys):
         ("GET", "/console/models", {"view", "review", "operate"}),
         ("GET", "/console/nowhere", {"view", "review", "operate"}),
         ("GET", "/console/review", {"review"}),
-        ("POST", "/console/review", {"review"}),
         ("GET", "/console/review/agreement", {"review"}),
         ("GET", "/console/audit", {"operate"}),
     ],

@@ -130,7 +130,7 @@ def look(browser, serve, request):
 
 
 def faults_of(page, axe):
-    """Return what axe finds against WCAG 2.2 AA, in words. Its script is evaluated: the page's policy would not load it."""
+    """Return what axe finds against WCAG 2.2 AA; its script is evaluated, since the page's policy would not load it."""
     page.evaluate(axe)
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     found = page.evaluate(f"axe.run({{runOnly: {tags}}})")["violations"]

@@ -3,8 +3,6 @@
 import asyncio
 from datetime import UTC, datetime
 
-import pytest
-
 from pointsman.serving.console.feed import Feed
 from pointsman.serving.key_store import format_time
 
@@ -15,14 +13,22 @@ def now():
     return format_time(datetime.now(UTC))
 
 
-async def collected(feed, after, timeout_s=0.5):
-    return [row.decision_id async for rows in feed.watch(after, timeout_s) for row in rows]
+async def collected(feed, after, n, timeout_s=20):
+    """Watch until so many came, or the stream ends."""
+    ids = []
+    watching = feed.watch(after, timeout_s)
+    async for rows in watching:
+        ids += [row.decision_id for row in rows]
+        if len(ids) >= n:
+            break
+    await watching.aclose()
+    return ids
 
 
 def test_each_watcher_gets_each_decision_once(store):
     async def story():
         feed, start = Feed(store, wait_s=0.02), now()
-        watching = [asyncio.create_task(collected(feed, start)) for _ in range(2)]
+        watching = [asyncio.create_task(collected(feed, start, 3)) for _ in range(2)]
         await asyncio.sleep(0.1)
         ids = []
         for _ in range(3):
@@ -31,6 +37,7 @@ def test_each_watcher_gets_each_decision_once(store):
             await asyncio.to_thread(store.append, [row], [])
             await asyncio.sleep(0.05)
         assert await asyncio.gather(*watching) == [ids, ids]
+        await feed.stop()
 
     asyncio.run(story())
 
@@ -39,11 +46,12 @@ def test_late_commit_is_not_missed(store):
     async def story():
         feed, start = Feed(store, wait_s=0.02), now()
         late = decision_row(created_at=now())
-        watching = asyncio.create_task(collected(feed, start))
+        watching = asyncio.create_task(collected(feed, start, 2))
         await asyncio.to_thread(store.append, [first := decision_row(created_at=now())], [])
         await asyncio.sleep(0.1)
         await asyncio.to_thread(store.append, [late], [])
         assert set(await watching) == {first.decision_id, late.decision_id}
+        await feed.stop()
 
     asyncio.run(story())
 
@@ -53,7 +61,8 @@ def test_watcher_that_comes_back_goes_on_where_it_was(store):
         feed = Feed(store, wait_s=0.02)
         rows = [decision_row(created_at=now()) for _ in range(3)]
         await asyncio.to_thread(store.append, rows, [])
-        assert await collected(feed, rows[0].created_at) == [row.decision_id for row in rows[1:]]
+        assert await collected(feed, rows[0].created_at, 2) == [row.decision_id for row in rows[1:]]
+        await feed.stop()
 
     asyncio.run(story())
 
@@ -66,7 +75,7 @@ def test_nobody_looks_while_nobody_watches(store, monkeypatch):
         feed = Feed(store, wait_s=0.01)
         await asyncio.sleep(0.1)
         assert looks == []
-        await collected(feed, "", timeout_s=0.1)
+        await collected(feed, "", 1, timeout_s=0.1)
         n_looks = len(looks)
         await asyncio.sleep(0.1)
         assert n_looks
@@ -76,6 +85,10 @@ def test_nobody_looks_while_nobody_watches(store, monkeypatch):
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("timeout_s", [0.05])
-def test_stream_ends_by_itself(store, timeout_s):
-    assert asyncio.run(asyncio.wait_for(collected(Feed(store, wait_s=0.01), "", timeout_s), 10)) == []
+def test_stream_ends_by_itself(store):
+    async def story():
+        feed = Feed(store, wait_s=0.01)
+        assert await asyncio.wait_for(collected(feed, "", 1, timeout_s=0.05), 20) == []
+        await feed.stop()
+
+    asyncio.run(story())

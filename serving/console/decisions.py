@@ -198,7 +198,7 @@ def fetch(store: Store, query: sa.Select[Any]) -> list[Any]:
 
 def _row(found: Any) -> Row:
     *plain, codes = found
-    return Row(*plain, codes or ())
+    return Row._make((*plain, codes or ()))
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float | None:

@@ -67,7 +67,7 @@ async def words(request: Request) -> Response:
     left_out = await _assess(services, without_each(trial.turn, parts))
     found = effects(parts, trial.assessment, left_out)
     most = {name: max([LEAST, *(abs(getattr(part, name)) for part in found)]) for name in ("care", "category")}
-    values = {"parts": found, "most": most, "least": LEAST, "assessment": trial.assessment}
+    values: dict[str, Any] = {"parts": found, "most": most, "least": LEAST, "assessment": trial.assessment}
     return page(request, "playground_words.html", **values)
 
 

@@ -53,8 +53,10 @@ async def show(request: Request) -> Response:
     """Show the turn to label next, or the one that is asked for."""
     services, reviewer = services_of(request), identity_of(request).name
     asked = request.query_params.get("id", "")
-    found = await run_in_threadpool(_asked if asked else _next, services, reviewer, asked or _queue(request, reviewer))
-    record, value, n_waiting = found
+    if asked:
+        record, value, n_waiting = await run_in_threadpool(_asked, services, asked)
+    else:
+        record, value, n_waiting = await run_in_threadpool(_next, services, reviewer, _queue(request, reviewer))
     counts = await run_in_threadpool(n_reviews, services.store)
     return page(
         request,
@@ -82,7 +84,7 @@ async def take(request: Request) -> Response:
         return RedirectResponse(f"{place}?id={last}" if last else place, status_code=303)
     if action not in ("save", "skip"):
         raise InputError("The form says neither save, skip nor undo. Reload the page.")
-    labels = {head: form.get(head) for head in HEADS} if action == "save" else {}
+    labels = {str(head): form.get(head) for head in HEADS} if action == "save" else {}
     await run_in_threadpool(save_review, services.store, decision_id, reviewer, labels)
     queue = _queue(request, reviewer)
     queue.items = [item for item in queue.items if item[0] != decision_id]
@@ -126,7 +128,7 @@ def _next(services: Services, reviewer: str, queue: Queue) -> tuple[DecisionReco
     return None, None, 0
 
 
-def _asked(services: Services, _reviewer: str, decision_id: str) -> tuple[DecisionRecord | None, Any, int]:
+def _asked(services: Services, decision_id: str) -> tuple[DecisionRecord | None, Any, int]:
     return services.store.decision(decision_id), None, 0
 
 

@@ -77,15 +77,15 @@ def save_review(store: Store, decision_id: str, reviewer: str, labels: Mapping[s
         wrong = [head for head, known in HEADS.items() if labels.get(head) not in known]
         if wrong:
             raise InputError(f"{', '.join(wrong)}: expected one of its labels. Choose one for each head, or skip.")
-    given = {head: labels.get(head) for head in HEADS}
-    row = {"decision_id": decision_id, "reviewer": reviewer, "created_at": utc_now(), **given}
+    given: dict[str, str | None] = {head: labels.get(head) for head in HEADS}
+    row: dict[str, str | None] = {"decision_id": decision_id, "reviewer": reviewer, "created_at": utc_now(), **given}
     try:
         with writing(store.engine).begin() as connection:
             there = sa.select(DECISIONS.c.decision_id).where(DECISIONS.c.decision_id == decision_id, _OPEN)
             if connection.execute(there).first() is None:
                 raise InputError("This turn is not there any more, or its text is not. Go on with the next one.")
             insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-            said = {"created_at": row["created_at"], **given}
+            said: dict[str, str | None] = {"created_at": row["created_at"], **given}
             key = [REVIEWS.c.decision_id, REVIEWS.c.reviewer]
             connection.execute(insert(REVIEWS).values(row).on_conflict_do_update(index_elements=key, set_=said))
     except SQLAlchemyError as exc:
@@ -183,11 +183,11 @@ def _reviews(store: Store, which: sa.ColumnElement[bool]) -> list[Review]:
         .limit(_MAX_LABELS)
     )
     rows = _rows(store, query)
-    return [Review(*about, dict(zip(HEADS, labels, strict=True))) for *about, labels in _split(rows)]
+    return [_review(*row) for row in rows]
 
 
-def _split(rows: list[Any]) -> Iterable[tuple[str, str, str, tuple[str, ...]]]:
-    return ((row[0], row[1], row[2], tuple(row[3:])) for row in rows)
+def _review(decision_id: str, reviewer: str, created_at: str, *labels: str) -> Review:
+    return Review(decision_id, reviewer, created_at, {str(head): x for head, x in zip(HEADS, labels, strict=True)})
 
 
 def _rows(store: Store, query: sa.Select[Any]) -> list[Any]:

@@ -25,7 +25,8 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 CHROMIUM = shutil.which("chromium")
 
 
-@pytest.fixture(scope="session")
+# Ended with its module: while it runs, its event loop keeps `asyncio.run` from every other test.
+@pytest.fixture(scope="module")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright")
     if CHROMIUM is None:

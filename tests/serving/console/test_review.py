@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from pointsman.serving.console.decisions import Filter, list_decisions
 from pointsman.serving.console.reviews import agreement, labelled_reviews, n_reviews, save_review
 from pointsman.serving.key_store import create_key
 from pointsman.serving.privacy import export_session, forget_session
@@ -10,6 +11,7 @@ from pointsman.serving.store import Store
 
 from ..clients import RACE, TYPO
 from ..fakes import fake_router
+from ..gateways.processes import eventually
 from .conftest import faults_of, overflow_of
 from .test_frame import sign_in
 
@@ -19,10 +21,11 @@ LABELS = {"category": "debugging", "risk": "high", "scope": "multi", "turn": "ne
 
 
 @pytest.fixture
-def service(serve, sqlite_url):
+def service(serve, sqlite_url, kept):
     address = serve(sqlite_url, fake_router(), store_text=True)
     for n, prompt in enumerate((RACE, TYPO, "explain the race")):
         httpx.post(f"{address}/v1/decide", json={"prompt": prompt, "session_id": f"s-{n}"}, trust_env=False)
+    eventually(lambda: len(list_decisions(kept, Filter()).rows) == 3)
     return address
 
 

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways lint format openapi bench bench-gateways clean
+.PHONY: install serve test test-gateways lint format openapi vendor bench bench-gateways clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -38,6 +38,15 @@ openapi: $(VENV)/.test
 	$(BIN)/pointsman openapi --output serving/openapi.json
 	PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes --package openapi-typescript@7.13.0 --package typescript@5.9.3 \
 	  openapi-typescript serving/openapi.json -o serving/clients/js/openapi.d.ts
+
+## vendor: fetch what the console's pages load, as package-lock.json pins it, with its licences
+vendor:
+	cd serving/console && npm ci --ignore-scripts --no-audit --no-fund
+	cp serving/console/node_modules/htmx.org/dist/htmx.min.js serving/console/static/vendor/
+	cp serving/console/node_modules/htmx.org/LICENSE serving/console/static/vendor/htmx.LICENSE
+	cp serving/console/node_modules/uplot/dist/uPlot.iife.min.js serving/console/node_modules/uplot/dist/uPlot.min.css serving/console/static/vendor/
+	cp serving/console/node_modules/uplot/LICENSE serving/console/static/vendor/uPlot.LICENSE
+	rm -r serving/console/node_modules
 
 ## bench: slow measurements, as ratios within one run
 bench: $(VENV)/.test

@@ -50,6 +50,16 @@ class Assessor:
         """
         return self.assess_texts([build_text(turn) for turn in turns])
 
+    def embed(self, turns: Sequence[Turn]) -> FloatArray:
+        """Return unit embeddings, shape (n_turns, n_dimensions): their dot products say how alike turns read.
+
+        Raises
+        ------
+        InferenceError
+            The runtime failed.
+        """
+        return self._encoder.encode([build_text(turn) for turn in turns]).embedding
+
     def assess_texts(self, texts: Sequence[Text]) -> list[Assessment]:
         """Assess model inputs, in order."""
         return self.look(texts)[0]

@@ -12,6 +12,7 @@ from pointsman.classifier.router import Router
 
 from .access import Access
 from .bundle_watch import BundleWatch
+from .console.router import console_routers
 from .deciding import Decider
 from .edge import Edge
 from .errors import install_errors
@@ -76,6 +77,8 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
     install_errors(app)
     for resource in (decisions, classification, feedback, sessions, savings, health, weave):
         app.include_router(resource.router)
+    for pages in console_routers():
+        app.include_router(pages)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
     return app
@@ -105,5 +108,6 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         telemetry=telemetry,
         weave=Routes(),
         upkeep=Upkeep(router, store, spending, telemetry, settings),
+        access=access,
         watch=watch,
     )

@@ -51,7 +51,10 @@ DECISIONS: Final = sa.Table(
     sa.Column("turn", sa.Text),
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("project", sa.Text),
     sa.Column("record", JSON_TYPE, nullable=False),
+    # The newest of one kind are found without looking at the rest.
+    *(sa.Index(f"ix_decisions_{name}", name, "created_at") for name in ("category", "risk", "model", "project")),
 )
 FEEDBACK: Final = sa.Table(
     "feedback",

@@ -39,7 +39,7 @@ def migrated_postgres(postgres_server):
 @pytest.fixture
 def postgres_url(postgres_server, migrated_postgres):
     with migrated_postgres.engine.begin() as connection:
-        connection.exec_driver_sql("TRUNCATE decisions, feedback, api_keys")
+        connection.exec_driver_sql("TRUNCATE decisions, feedback, api_keys, reviews")
     return postgres_server
 
 

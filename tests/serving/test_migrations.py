@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
+from pointsman.serving.console.decisions import Filter, list_decisions
 from pointsman.serving.errors import StoreUnavailableError, StoreVersionError
 from pointsman.serving.key_store import create_key, read_keys
 from pointsman.serving.migrations import migrate
@@ -35,7 +36,7 @@ def revision(store):
 
 def test_empty_database_gets_the_tables(empty):
     migrate(empty.engine)
-    tables = {"decisions", "feedback", "api_keys", "audit", "alembic_version"}
+    tables = {"decisions", "feedback", "api_keys", "audit", "reviews", "alembic_version"}
     assert set(sa.inspect(empty.engine).get_table_names()) == tables
 
 
@@ -76,6 +77,14 @@ def test_filled_database_goes_back_and_forward_with_its_records(empty):
     create_key(empty, "gateway", ["decide"], actor="me")
 
 
+def test_projects_of_older_records_are_found(empty):
+    migrate(empty.engine)
+    empty.append([decision_row(project="website"), decision_row()], [])
+    go_to(empty, "0002")
+    migrate(empty.engine)
+    assert [row.project for row in list_decisions(empty, Filter(project="website")).rows] == ["website"]
+
+
 def test_processes_that_start_at_once_do_not_collide(empty):
     errors = []
 
@@ -91,14 +100,16 @@ def test_processes_that_start_at_once_do_not_collide(empty):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert revision(empty) == "0002"
+    assert revision(empty) == "0003_reviews"
 
 
 def test_newer_database_is_refused_with_what_to_do(empty):
     migrate(empty.engine)
     with empty.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to 0002\. Upgrade pointsman"):
+    with pytest.raises(
+        StoreVersionError, match=r"revision 9999; this code knows up to 0003_reviews\. Upgrade pointsman"
+    ):
         migrate(empty.engine)
 
 

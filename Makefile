@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways lint format openapi vendor bench bench-gateways clean
+.PHONY: install serve test test-gateways lint format openapi protos vendor bench bench-gateways clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -47,6 +47,13 @@ vendor:
 	cp serving/console/node_modules/uplot/dist/uPlot.iife.min.js serving/console/node_modules/uplot/dist/uPlot.min.css serving/console/static/vendor/
 	cp serving/console/node_modules/uplot/LICENSE serving/console/static/vendor/uPlot.LICENSE
 	rm -r serving/console/node_modules
+
+## protos: make the messages between Envoy and the processor again, after a change of the .proto file
+protos: $(VENV)/.test
+	rm -rf build/protos && mkdir -p build/protos
+	$(BIN)/python -m grpc_tools.protoc -Ipointsman/serving/gateways=serving/gateways \
+	  --python_out=build/protos --pyi_out=build/protos pointsman/serving/gateways/ext_proc_messages.proto
+	cp build/protos/pointsman/serving/gateways/ext_proc_messages_pb2.py* serving/gateways/
 
 ## bench: slow measurements, as ratios within one run
 bench: $(VENV)/.test

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from . import conversation, session, text
+from . import conversation, manners, session, text
 from .asking import Rules
 from .bundle import FILES, MANIFEST, Bundle, load_bundle
 from .catalog import Catalog, Model
@@ -102,6 +102,7 @@ def routing_of(rules: Rules, bundle: Bundle) -> dict[str, Any]:
             "tokens_per_extra_byte": conversation.TOKENS_PER_EXTRA_BYTE,
         },
         "n_recent": session.N_RECENT,
+        "other_family": manners.OTHER_FAMILY,
         "reasons": dict(CODES),
     }
 
@@ -111,6 +112,7 @@ def _model(model: Model, catalog: Catalog) -> dict[str, Any]:
         "name": model.name,
         "provider": model.provider,
         "tier": model.tier,
+        "family": model.family,
         "rank": catalog.rank(model.name),
         "context": model.context,
         "input_max": model.input_max,

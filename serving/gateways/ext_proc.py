@@ -12,21 +12,21 @@ from typing import Any, Final
 
 import grpc
 import orjson
-from envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from envoy.service.ext_proc.v3 import external_processor_pb2 as wire
-from envoy.service.ext_proc.v3.external_processor_pb2_grpc import add_ExternalProcessorServicer_to_server
 from google.protobuf.struct_pb2 import Struct
 
 from pointsman.serving.client import AsyncClient
 from pointsman.serving.fail_open import Choice
 
+from . import ext_proc_messages_pb2 as wire
+from .ext_proc_messages_pb2 import HeaderValue, HeaderValueOption, ProcessingMode
 from .ext_proc_settings import ExtProcSettings
 from .model_field import with_model
 
 logger = logging.getLogger(__name__)
 
 TURN_PATHS: Final = frozenset({"/v1/messages", "/v1/chat/completions", "/v1/responses"})
+#: What Envoy calls.
+SERVICE: Final = "envoy.service.ext_proc.v3.ExternalProcessor"
 #: Under this name Envoy's logs and later filters find what was decided.
 NAMESPACE: Final = "pointsman"
 MODEL_HEADER: Final = "x-pointsman-model"
@@ -71,7 +71,7 @@ class Processor:
             deadline_ms=settings.deadline_ms,
         )
 
-    async def Process(self, messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:  # noqa: N802
+    async def process(self, messages: AsyncIterator[Any], _: object) -> AsyncIterator[Any]:
         """Answer Envoy's messages about one request, in their order."""
         headers: dict[str, str] = {}
         is_streamed = False
@@ -162,7 +162,12 @@ async def start_server(settings: ExtProcSettings) -> tuple[Any, Processor, int]:
     """
     processor = Processor(settings)
     server = grpc.aio.server(options=_OPTIONS)
-    add_ExternalProcessorServicer_to_server(processor, server)
+    handler = grpc.stream_stream_rpc_method_handler(
+        processor.process,
+        request_deserializer=wire.ProcessingRequest.FromString,
+        response_serializer=wire.ProcessingResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {"Process": handler}),))
     try:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as exc:

@@ -8,6 +8,7 @@ from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.catalog import Catalog, profile_names
 from pointsman.classifier.commands import main
 from pointsman.classifier.errors import PolicyError
+from pointsman.classifier.manners import OTHER_FAMILY
 from pointsman.classifier.pack import ROUTING, write_pack
 from pointsman.classifier.policy import Policy, policy_names
 
@@ -25,6 +26,13 @@ def test_every_profile_has_its_models_and_their_failure_rates(tmp_path, tiny_bun
         model.name: list(model.posterior.rates) for model in catalog.models
     }
     assert found["weighed"] == [model.name for model in catalog.weighed]
+
+
+def test_models_have_tier_and_family_to_count_corrections_by(tmp_path, tiny_bundle):
+    found = routing(tmp_path, tiny_bundle)
+    models = Catalog.load("anthropic-dashscope").models
+    assert [(model["tier"], model["family"]) for model in found["models"]] == [(m.tier, m.family) for m in models]
+    assert found["other_family"] == OTHER_FAMILY
 
 
 def test_presets_are_there_beside_the_policy_of_ones_own(tmp_path, tiny_bundle):

@@ -5,19 +5,18 @@ import json
 
 import grpc
 import pytest
-from envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
-from envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import ProcessingMode
-from envoy.service.ext_proc.v3 import external_processor_pb2 as wire
-from envoy.service.ext_proc.v3.external_processor_pb2_grpc import ExternalProcessorStub
 
 from pointsman.classifier.commands import main
+from pointsman.serving.gateways import ext_proc_messages_pb2 as wire
 from pointsman.serving.gateways.ext_proc import start_server
+from pointsman.serving.gateways.ext_proc_messages_pb2 import HeaderMap, HeaderValue, ProcessingMode
 from pointsman.serving.gateways.ext_proc_settings import ExtProcSettings, ExtProcSettingsError
 
 from ..clients import RACE, TYPO, claude_body
 from .agents import CAREFUL_MODEL, CHEAP_MODEL
 from .processes import SHIPPED
 
+METHOD = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
 NAMES = {CAREFUL_MODEL: "strong", CHEAP_MODEL: "cheap"}
 
 
@@ -28,8 +27,10 @@ def talk(url, *messages):
         settings = ExtProcSettings(safe_model="safe", models=NAMES, listen="127.0.0.1:0", url=url, deadline_ms=5000)
         server, processor, port = await start_server(settings)
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            stream = ExternalProcessorStub(channel).Process(iter(messages))
-            answers = [answer async for answer in stream]
+            process = channel.stream_stream(
+                METHOD, wire.ProcessingRequest.SerializeToString, wire.ProcessingResponse.FromString
+            )
+            answers = [answer async for answer in process(iter(messages))]
         await server.stop(0)
         await processor.close()
         return answers, processor.counts

@@ -17,6 +17,7 @@ from pointsman.classifier.commands import main
 from pointsman.classifier.labels import HEADS
 from pointsman.classifier.policy import Policy
 from pointsman.classifier.router import Router
+from pointsman.classifier.session import MemorySessions
 
 from ..gateways.processes import ROOT, tool
 
@@ -77,7 +78,7 @@ def turns():
     longest = sorted((row for file in files for row in file), key=lambda row: len(row["prompt"]))[-N_LONG:]
     each = N_TURNS // len(files) + 1
     spread = [row for file in files for row in file[:: len(file) // each][:each]]
-    # Each once: Python takes the same words without a session for the same request sent again.
+    # Each once: the same words without a session are the same turn, see `repeated`.
     chosen = list({(row["prompt"], str(row["context"])): row for row in (*longest, *spread)}.values())[:N_TURNS]
     sizes = ({"context_tokens": size} if size else {} for size in cycle(SIZES))
     digests = [digest_of(row) | size for row, size in zip(chosen, sizes, strict=False)]
@@ -104,9 +105,26 @@ def sessions():
     ]
 
 
+def repeated():
+    """Turns without a session, sent again: at once, larger, wrapped anew, asked otherwise, and after they expired."""
+    words = [{"prompt": "fix the typo in the README", "context_tokens": 4_000}, {"prompt": "drop the users table"}]
+    changes = ({}, {}, {"context_tokens": 150_000}, {"context": [{"role": "user", "text": "hello"}]})
+    questions = [{"digest": digest | change, "at": i} for digest in words for i, change in enumerate(changes)]
+    again = {"prompt": "fix  the typo\nin the README"}
+    return [
+        *questions,
+        {"digest": again, "at": 10},
+        {"digest": again, "at": 11, "asking": {"policy": "careful"}},
+        {"digest": again, "at": 12, "asking": {"models": ["claude-opus-5-5"]}},
+        {"digest": again | {"context_tokens": 900_000}, "at": 12 + 6 * 3600 + 1},
+    ]
+
+
 def decided_in_python(questions, assessor):
     now = [0.0]
-    router = Router(assessor, Catalog.load("anthropic-dashscope"), Policy.load("balanced"), clock=lambda: now[0])
+    rules = Catalog.load("anthropic-dashscope"), Policy.load("balanced")
+    sessions = MemorySessions(clock=lambda: now[0])
+    router = Router(assessor, *rules, sessions=sessions, clock=lambda: now[0])
     decisions = []
     for question in questions:
         now[0] = float(question.get("at", 0))
@@ -131,7 +149,12 @@ def decided_in_javascript(questions, project, pack):
     return answer["decisions"]
 
 
-QUESTIONS = {"turns": turns, "sessions": sessions, "odd": lambda: [{"digest": digest} for digest in ODD]}
+QUESTIONS = {
+    "turns": turns,
+    "sessions": sessions,
+    "repeated": repeated,
+    "odd": lambda: [{"digest": digest} for digest in ODD],
+}
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +226,13 @@ def test_turns_cover_what_is_claimed():
 def test_sessions_take_every_manner(python):
     codes = {code for decision in python("sessions") for code in decision["codes"]}
     assert {"new_task_left", "new_task_stayed", "task_goes_on", "escalated", "risk_bound"} <= codes
+
+
+def test_words_sent_again_are_the_same_turn(python):
+    codes = [decision["codes"] for decision in python("repeated")]
+    assert codes[1] == codes[0]
+    assert "same_turn" in codes[9]
+    assert "same_turn" not in codes[11]
 
 
 def required(project, code):

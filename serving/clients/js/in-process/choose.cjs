@@ -196,10 +196,11 @@ class Chooser {
     const [context, cached] = [turn.context_tokens, present.cachedTokens];
     const read = cached + (load.requests - 1) * context + load.regrown;
     const written = context - cached + load.growth;
+    const told = Object.entries(present.corrections).filter(([name]) => this.#byName.has(name));
     const costs = fitting.map((model) => {
       const tier = pricesOf(model, context + load.growth / 2);
       let rate = dot(model.rates, weights);
-      const failed = (present.corrections[model.name] ?? 0) * policy.correction_trials;
+      const failed = this.#corrections(model, told) * policy.correction_trials;
       if (failed) rate = (rate * policy.prior_trials + failed) / (policy.prior_trials + failed);
       const isSwitch = present.model !== undefined && model.name !== present.model;
       const reread = (cached * (tier.cache_write - tier.cache_read)) / 1e6;
@@ -215,6 +216,15 @@ class Chooser {
       return atBestEffort(plain, model, (load.output * tier.output) / 1e6, loss);
     });
     return sortedBy(costs, (cost) => [cost.total]);
+  }
+
+  /** Count what a session's corrections say against a model, as `corrections_of` of classifier/manners.py does. */
+  #corrections({ rank, family }, told) {
+    return told.reduce((sum, [name, times]) => {
+      const corrected = this.#byName.get(name);
+      if (corrected.rank > rank || (corrected.rank === rank && corrected.family === family)) return sum + times;
+      return corrected.rank === rank ? sum + this.#routing.other_family * times : sum;
+    }, 0);
   }
 
   #settle(costs, present, policy) {

@@ -12,6 +12,8 @@ const { Texts } = require("./texts.cjs");
 
 const BUNDLE_FORMAT = 1;
 const ROUTING_FORMAT = 1;
+// As `MemorySessions` of classifier/session.py.
+const TTL_S = 6 * 3600;
 const WISH = /(?<!\S)@(model|policy):([\p{L}\p{N}_./:@+-]{1,120}[\p{L}\p{N}_+])/gu;
 
 /** The pack is missing, altered, or of a newer format. */
@@ -30,7 +32,7 @@ class Router {
     this.#heads = manifest.heads;
     this.#texts = new Texts(routing.texts);
     this.#chooser = new Chooser(routing);
-    this.#sessions = new Sessions(maxSessions, routing.n_recent);
+    this.#sessions = new Sessions(maxSessions, routing.n_recent, clock);
     this.#clock = clock;
     this.#onFailure = onFailure;
   }
@@ -58,11 +60,13 @@ class Router {
     const turn = this.#texts.read(digest);
     const question = this.#question(turn, models, asked);
     const sessionId = sessionOf(digest);
-    const known = this.#known(question, sessionId);
+    // Without a session turns are not linked to each other, yet the same words again are the same turn.
+    const place = sessionId ?? (typeof digest?.prompt === "string" ? `anon:${question.key}` : null);
+    const known = this.#known(question, place);
     if (known) return known;
     const assessment = turn.prompt ? await this.#assess(turn) : null;
     // Another request of the same turn may have been decided during the wait.
-    return this.#known(question, sessionId) ?? this.#settle(turn, assessment, question, sessionId, started);
+    return this.#known(question, place) ?? this.#settle(turn, assessment, question, { sessionId, place }, started);
   }
 
   /** Free the graph. */
@@ -95,8 +99,8 @@ class Router {
       notes.push("explicit_model_unknown");
       wanted = undefined;
     }
-    // Clients wrap lines anew when they send a message again.
-    const key = JSON.stringify([turn.prompt, turn.context]).replace(/(?:\s|\\[nrt])+/g, " ");
+    // Clients wrap lines anew when they send a message again. Hashed: a session keeps no words.
+    const key = sha256(JSON.stringify([turn.prompt, turn.context]).replace(/(?:\s|\\[nrt])+/g, " "));
     const limits = { models: models && [...models].sort(), wanted };
     return { key, asking: JSON.stringify([key, name, limits]), policy: this.#routing.policies[name], limits, notes };
   }
@@ -112,13 +116,13 @@ class Router {
     return this.#routing.policy;
   }
 
-  #known({ asking }, sessionId) {
-    return this.#sessions.get(sessionId)?.recent.get(asking);
+  #known({ asking }, place) {
+    return this.#sessions.get(place)?.recent.get(asking);
   }
 
-  #settle(turn, assessment, question, sessionId, started) {
+  #settle(turn, assessment, question, { sessionId, place }, started) {
     const { policy, limits } = question;
-    const state = this.#sessions.get(sessionId);
+    const state = this.#sessions.get(place);
     const now = this.#clock();
     const isUnderWay = state?.model !== undefined && state.turnKey === question.key;
     const read = isUnderWay ? state.assessment : assessment;
@@ -127,11 +131,11 @@ class Router {
     else if (assessment) choice = this.#chooser.choose(turn, assessment, state, policy, limits, now);
     else choice = this.#chooser.chooseDefault(turn, policy, limits);
     const decision = this.#decision(turn, choice, read, question, sessionId, started);
-    if (sessionId) {
+    if (place) {
       const went = { ...state, model: choice.model, decision, contextTokens: turn.context_tokens, updatedAt: now };
       // Without a prompt no turn begins: the session learns nothing but the answer itself.
       const after = isUnderWay ? went : turn.prompt ? this.#begun(went, state, assessment, question) : (state ?? {});
-      this.#sessions.put(sessionId, after, question.asking, decision);
+      this.#sessions.put(place, after, question.asking, decision);
     }
     return decision;
   }
@@ -184,25 +188,32 @@ class Router {
   }
 }
 
-/** States by session, in memory: bounded, the least recently used forgotten first. */
+/** States by session, in memory: bounded, the least recently used forgotten first, and after `TTL_S` in any case. */
 class Sessions {
   #states = new Map();
-  #most; #nRecent;
+  #most; #nRecent; #clock;
 
-  constructor(most, nRecent) {
+  constructor(most, nRecent, clock) {
     this.#most = most;
     this.#nRecent = nRecent;
+    this.#clock = clock;
   }
 
-  get(sessionId) {
-    return sessionId ? this.#states.get(sessionId) : undefined;
+  get(place) {
+    const state = place ? this.#states.get(place) : undefined;
+    return state && this.#clock() - state.keptAt <= TTL_S ? state : undefined;
   }
 
-  put(sessionId, state, asking, decision) {
+  put(place, state, asking, decision) {
     const recent = new Map([...(state.recent ?? []), [asking, decision]].slice(-this.#nRecent));
-    this.#states.delete(sessionId);
-    this.#states.set(sessionId, { nCorrections: 0, corrections: {}, ...state, recent });
-    if (this.#states.size > this.#most) this.#states.delete(this.#states.keys().next().value);
+    const keptAt = this.#clock();
+    this.#states.delete(place);
+    this.#states.set(place, { nCorrections: 0, corrections: {}, ...state, recent, keptAt });
+    // Oldest first: whatever has expired stands at the front.
+    for (const [oldest, { keptAt: at }] of this.#states) {
+      if (this.#states.size <= this.#most && keptAt - at <= TTL_S) return;
+      this.#states.delete(oldest);
+    }
   }
 }
 

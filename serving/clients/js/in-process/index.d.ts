@@ -13,7 +13,7 @@ export interface Digest {
   context?: readonly { role: "user" | "assistant"; text: string }[];
   /** Tokens of the whole request; estimated from prompt and context when left out, which is far too few. */
   context_tokens?: number;
-  /** Links the turns of a session: without it each is decided by itself. */
+  /** Links the turns of a session: without it they are not linked, and the same words again are the same turn. */
   session_id?: string;
 }
 

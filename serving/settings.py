@@ -1,6 +1,7 @@
 """The service's settings: read once from `POINTSMAN_*`, checked, then immutable."""
 
 import os
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,13 +16,18 @@ from .errors import SettingsError
 ENV_PREFIX: Final = "POINTSMAN_"
 
 
-def default_database_url() -> str:
-    """Return an SQLite file in the user's data folder; beside the process where there is no home."""
+def _data_folder() -> Path:
+    """Return our folder among the user's data; beside the process where there is no home."""
     try:
         home = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     except RuntimeError:
         home = str(Path.cwd() / ".pointsman")
-    return f"sqlite:///{Path(home) / 'pointsman' / 'pointsman.sqlite'}"
+    return Path(home) / "pointsman"
+
+
+def default_database_url() -> str:
+    """Return an SQLite file in the data folder."""
+    return f"sqlite:///{_data_folder() / 'pointsman.sqlite'}"
 
 
 class Settings(BaseSettings):
@@ -72,6 +78,12 @@ class Settings(BaseSettings):
     classify_max_inputs: int = Field(256, ge=1, le=4096, description="Inputs of one /v1/classify.")
     max_queued_classifies: int = Field(4, ge=1, description="Batches in wait before /v1/classify answers 429.")
     max_queued_records: int = Field(10_000, ge=1, description="Records in wait for the store before they are lost.")
+    spool: Path | None = Field(
+        None,
+        description="File that keeps decisions while the database is away; beside an SQLite database, or in the user's "
+        "data folder, when unset.",
+    )
+    spool_max_bytes: int = Field(256 * 1024**2, ge=0, description="Room for them; 0: none are kept on the disk.")
     store_timeout_s: float = Field(10.0, gt=0, description="Wait for a commit before feedback gets 503.")
     flush_timeout_s: float = Field(10.0, gt=0, description="Wait for the store at shutdown.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged to stderr.")
@@ -126,6 +138,16 @@ class Settings(BaseSettings):
     def checks_keys(self) -> bool:
         """Say whether requests need a key."""
         return self.keys == "on" or (self.keys == "auto" and not is_loopback(self.host))
+
+    def spool_path(self) -> Path:
+        """Return the spool's file: another one for every database, since what waits for one is not the other's."""
+        if self.spool is not None:
+            return self.spool
+        url = make_url(self.database_url)
+        if url.get_backend_name() == "sqlite":
+            return Path(f"{url.database}.spool")
+        named = url.set(query={}, password=None).render_as_string() + str(url.query.get("host", ""))
+        return _data_folder() / f"spool-{sha256(named.encode()).hexdigest()[:12]}.sqlite"
 
     def shown_database(self) -> str:
         """Return the database's URL without its password and options."""

@@ -10,6 +10,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from pointsman.classifier.answers import decision_answer
 from pointsman.classifier.records import DecisionRecord
 from pointsman.serving.bodies import read_body
+from pointsman.serving.errors import DecisionNotFoundError, StoreUnavailableError
 from pointsman.serving.questions import Delivery
 from pointsman.serving.schemas import DecisionAnswer, ErrorAnswer, decision_headers
 from pointsman.serving.services import Services, services_of
@@ -95,7 +96,13 @@ async def _decided(request: Request, path: str) -> Response:
 
 
 def _stored(services: Services, decision_id: str, waiting: DecisionRecord | None) -> dict[str, Any]:
-    if waiting is not None:
-        return waiting.to_json() | {"feedback": []}
-    record = services.store.decision(decision_id)
-    return record.to_json() | {"feedback": [given.to_json() for given in services.store.feedback_of(decision_id)]}
+    # The spool first: a record is in both for a moment as it leaves. The store counts: feedback is there alone.
+    waiting = waiting or services.recorder.spooled(decision_id)
+    try:
+        record = services.store.decision(decision_id)
+        feedback = [given.to_json() for given in services.store.feedback_of(decision_id)]
+    except (DecisionNotFoundError, StoreUnavailableError):
+        if waiting is None:
+            raise
+        record, feedback = waiting, []
+    return record.to_json() | {"feedback": feedback}

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways lint format bench clean
+.PHONY: install serve test test-gateways faults soak lint format bench clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -21,6 +21,14 @@ test: $(VENV)/.test
 ## test-gateways: the drop-ins in real gateways, fetched into .cache once
 test-gateways: $(VENV)/.test
 	$(BIN)/python -m pytest -m gateway tests/serving/gateways
+
+## faults: real servers stopped, frozen, filled up and killed; minutes
+faults: $(VENV)/.test
+	$(BIN)/python -m pytest -m 'fault or not fault' -s tests/serving/faults
+
+## soak: five minutes of load with faults in between; SOAK_S=7200 for two hours
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -m soak -s tests/serving/faults --timeout 0
 
 ## lint: formatting, rules and strict types
 lint: $(VENV)/.test

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from pointsman.classifier.router import Router
 
 from .access import Access
+from .bundle_watch import BundleWatch
 from .deciding import Decider
 from .edge import Edge
 from .errors import install_errors
@@ -43,7 +44,10 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         services.recorder.start()
         warming = services.model.start()
         keeping = asyncio.gather(
-            services.upkeep.run(), keep_retention(services.store, settings.retention_days), return_exceptions=True
+            services.upkeep.run(),
+            keep_retention(services.store, settings.retention_days),
+            services.bundle_watch.run(settings.reload_s),
+            return_exceptions=True,
         )
         try:
             yield
@@ -86,7 +90,8 @@ def open_store(settings: Settings) -> Store:
 def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: Access) -> Services:
     store = open_store(settings)
     access.load(store)
-    model = LiveModel(router, telemetry, bundle_digest=served_digest(settings, router))
+    digest = served_digest(settings, router)
+    model = LiveModel(router, telemetry, bundle_digest=digest)
     spending = Spending(router)
     router.spent = spending.by_rule
     recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records, spool=open_spool(settings))
@@ -98,4 +103,5 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         recorder=recorder,
         telemetry=telemetry,
         upkeep=Upkeep(router, store, spending, telemetry, settings),
+        bundle_watch=BundleWatch(settings.bundle, digest, telemetry),
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from .bundle_watch import BundleWatch
 from .deciding import Decider
 from .live_model import LiveModel
 from .recorder import Recorder
@@ -24,6 +25,7 @@ class Services:
     recorder: Recorder
     telemetry: Telemetry
     upkeep: Upkeep
+    bundle_watch: BundleWatch
 
 
 def services_of(request: Request) -> Services:

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     store_text: bool = Field(False, description="Store prompts and comments with the records.")
     max_body_bytes: int = Field(32 * 1024**2, ge=1024, description="Larger bodies get 413.")
     worker_read_bytes: int = Field(64 * 1024, ge=0, description="Larger bodies are read off the event loop.")
+    max_held_bytes: int = Field(
+        512 * 1024**2, ge=1024, description="Bodies held at once; beyond it the safe default is given unread."
+    )
     n_threads: int = Field(1, ge=1, le=256, description="Threads of one inference.")
     max_queued_decisions: int = Field(64, ge=1, description="Inferences in wait before the safe default is given.")
     decide_timeout_s: float = Field(2.0, gt=0, description="Wait for an inference before the safe default is given.")
@@ -85,6 +88,7 @@ class Settings(BaseSettings):
     )
     spool_max_bytes: int = Field(256 * 1024**2, ge=0, description="Room for them; 0: none are kept on the disk.")
     store_timeout_s: float = Field(10.0, gt=0, description="Wait for a commit before feedback gets 503.")
+    drain_timeout_s: int = Field(10, ge=1, description="Wait at shutdown for requests that are being answered.")
     flush_timeout_s: float = Field(10.0, gt=0, description="Wait for the store at shutdown.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged to stderr.")
 

@@ -24,6 +24,8 @@ STORE_FAILURES: Final = "pointsman_store_failures_total"
 STORE_UP: Final = "pointsman_store_up"
 SESSION_STORE_FAILURES: Final = "pointsman_session_store_failures_total"
 RELOADS: Final = "pointsman_reloads_total"
+BUNDLE_INTACT: Final = "pointsman_bundle_intact"
+BODY_BYTES: Final = "pointsman_body_bytes"
 READY: Final = "pointsman_ready"
 
 NAMES: Final = (
@@ -45,6 +47,8 @@ NAMES: Final = (
     STORE_UP,
     SESSION_STORE_FAILURES,
     RELOADS,
+    BUNDLE_INTACT,
+    BODY_BYTES,
     READY,
 )
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -83,6 +87,8 @@ class Telemetry:
                 SPOOL_RECORDS, "Decision records on this machine's disk, in wait for the store."
             ),
             STORE_UP: self._gauge(STORE_UP, "1 when the last transaction went well, 0 when it failed."),
+            BUNDLE_INTACT: self._gauge(BUNDLE_INTACT, "1 while the bundle's files are what is served."),
+            BODY_BYTES: self._gauge(BODY_BYTES, "Bytes of bodies held for /v1/decide."),
             READY: self._gauge(READY, "1 when the model is warm and the store can be reached."),
         }
 

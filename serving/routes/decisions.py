@@ -9,7 +9,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from pointsman.classifier.answers import decision_answer
 from pointsman.classifier.records import DecisionRecord
-from pointsman.serving.bodies import read_body
+from pointsman.serving.bodies import NoRoomError, held_body
 from pointsman.serving.errors import DecisionNotFoundError, StoreUnavailableError
 from pointsman.serving.questions import Delivery
 from pointsman.serving.schemas import DecisionAnswer, ErrorAnswer, decision_headers
@@ -86,8 +86,12 @@ async def read_decision(request: Request, decision_id: str) -> Response:
 
 async def _decided(request: Request, path: str) -> Response:
     services = services_of(request)
-    body = await read_body(request, services.settings.max_body_bytes, services.settings.body_timeout_s)
-    answer = await services.decider.answer(Delivery(body, dict(request.headers), path))
+    settings, decider = services.settings, services.decider
+    try:
+        async with held_body(request, settings.max_body_bytes, settings.body_timeout_s, decider.room) as body:
+            answer = await decider.answer(Delivery(body, dict(request.headers), path))
+    except (NoRoomError, MemoryError):
+        answer = decider.answer_unread()
     return Response(
         orjson.dumps(decision_answer(answer.decision)),
         headers=decision_headers(answer.decision),

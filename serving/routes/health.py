@@ -69,6 +69,7 @@ async def info(request: Request) -> JSONResponse:
                 "max_queued_decisions": settings.max_queued_decisions,
             },
             "stores_text": settings.store_text,
+            **services.bundle_watch.describe(),
             **services.upkeep.describe(),
         }
     )

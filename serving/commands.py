@@ -16,6 +16,7 @@ _OPTIONS: Final = {
     "host": "address to listen on (default 127.0.0.1: this machine only)",
     "port": "port to listen on (default 8095)",
     "bundle": "bundle folder (default: the one in the package)",
+    "bundle-key": "PEM file with the public key of who must have signed the bundle",
     "catalog": "catalogue profile or file",
     "policy": "policy preset or file",
     "database-url": "record store: sqlite:///PATH or postgresql://user:password@host/database",

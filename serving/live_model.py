@@ -12,10 +12,11 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pointsman.classifier.assessment import Turn
-from pointsman.classifier.bundle import load_bundle
+from pointsman.classifier.bundle import DEFAULT_BUNDLE, load_bundle
 from pointsman.classifier.errors import BundleError
 from pointsman.classifier.router import Router
 from pointsman.classifier.session import MemorySessions, SessionStore
+from pointsman.classifier.signature import require_signature
 
 from .errors import NotReadyError, OverloadedError
 from .logs import log_failure
@@ -35,6 +36,9 @@ def open_router(settings: Settings) -> Router:
     ClassifierError
         Bundle, catalogue or policy cannot be used; the message says where and what to do.
     """
+    if settings.bundle_key is not None:
+        # Before anything of the bundle is parsed.
+        require_signature(settings.bundle or DEFAULT_BUNDLE, settings.bundle_key)
     return Router.load(
         settings.bundle,
         catalog=settings.catalog,

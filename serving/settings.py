@@ -38,6 +38,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8095, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     bundle: Path | None = Field(None, description="Bundle folder; the one in the package when unset.")
+    bundle_key: Path | None = Field(
+        None, description="PEM file with an Ed25519 public key; a bundle that it did not sign is refused."
+    )
     catalog: str | None = Field(None, description="Catalogue profile or file; the packaged default when unset.")
     policy: str | None = Field(None, description="Policy preset or file; the packaged default when unset.")
     database_url: str = Field(

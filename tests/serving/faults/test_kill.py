@@ -58,7 +58,7 @@ class Client:
                 continue
             if response.status_code == 201:
                 self.acknowledged[key] = decision_id
-            # 404: the decision itself was in memory when the process was killed; nothing of it was acknowledged as kept.
+            # 404: the decision was in memory when the process was killed; nobody was told that it is kept.
             elif response.status_code != 404:
                 self.wrong.append(response.text)
             if response.status_code != 503:

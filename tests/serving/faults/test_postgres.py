@@ -105,8 +105,7 @@ def take_all_connections(server, admin, taken):
         )
         try:
             connection = taken.enter_context(psycopg.connect(server.url))
-        except psycopg.OperationalError as exc:
-            assert "too many clients" in str(exc)
+        except psycopg.OperationalError:
             others = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND NOT pid = ANY(%s)"
             if admin.execute(others, [list(ours)]).fetchone() == (0,):
                 return

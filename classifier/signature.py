@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from .bundle import MANIFEST, load_bundle
 from .errors import BundleNotFoundError, BundleSignatureError
@@ -85,7 +85,7 @@ def _read_public(path: Path) -> Ed25519PublicKey:
     key = _loaded(path, serialization.load_pem_public_key)
     if not isinstance(key, ed25519.Ed25519PublicKey):
         raise _odd_key(path, "public")
-    return key
+    return cast("Ed25519PublicKey", key)
 
 
 def _read_private(path: Path) -> Ed25519PrivateKey:
@@ -93,7 +93,7 @@ def _read_private(path: Path) -> Ed25519PrivateKey:
     key = _loaded(path, lambda data: serialization.load_pem_private_key(data, password=None))
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise _odd_key(path, "private")
-    return key
+    return cast("Ed25519PrivateKey", key)
 
 
 def _loaded(path: Path, load: Any) -> Any:

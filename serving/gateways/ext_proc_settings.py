@@ -8,7 +8,8 @@ from typing import Any, Final
 import yaml
 
 from pointsman.classifier.errors import ClassifierError
-from pointsman.serving.client import DEFAULT_DEADLINE_MS, DEFAULT_URL
+from pointsman.serving.asker import DEFAULT_DEADLINE_MS
+from pointsman.serving.client import DEFAULT_URL
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8096"
 

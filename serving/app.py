@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -26,6 +26,7 @@ from .routes import classification, decisions, feedback, health, savings, sessio
 from .services import Services
 from .settings import Settings
 from .spending import Spending
+from .spool import open_spool
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
@@ -86,9 +87,10 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
 
 def open_store(settings: Settings) -> Store:
     """Open the record store and bring it to this code's revision, or raise `StoreUnavailableError`."""
-    store = Store(settings.database_url)
-    migrate(store.engine)
-    return store
+    # A migration of a filled database takes as long as it takes.
+    with closing(Store(settings.database_url)) as unbounded:
+        migrate(unbounded.engine)
+    return Store(settings.database_url, timeout_s=settings.store_timeout_s)
 
 
 def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: Access) -> Services:
@@ -98,7 +100,7 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
     watch = BundleWatch(router, ModelSource.of(settings), telemetry, settings)
     spending = Spending(router)
     router.spent = spending.by_rule
-    recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records)
+    recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records, spool=open_spool(settings))
     return Services(
         settings=settings,
         model=model,

@@ -21,6 +21,12 @@ from .fakes import FakeAssessor, fake_router
 from .postgres import running_postgres
 
 
+@pytest.fixture(autouse=True)
+def own_data_folder(tmp_path, monkeypatch):
+    """What no test names a place for must not end up among the files of whoever runs the tests."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture(scope="session")
 def postgres_server():
     with running_postgres() as url:

@@ -4,9 +4,7 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
 from pointsman.serving.console.decisions import Filter, list_decisions
@@ -15,6 +13,7 @@ from pointsman.serving.key_store import create_key, read_keys
 from pointsman.serving.migrations import migrate
 from pointsman.serving.store import METADATA, Store
 
+from .databases import DECISION_IDS, FOLDER, fill, go_to, load, revision_of, revisions
 from .rows import decision_row, feedback_row
 
 
@@ -27,11 +26,6 @@ def empty(request, tmp_path):
         store = Store(request.getfixturevalue("empty_postgres_url"))
     yield store
     store.close()
-
-
-def revision(store):
-    with store.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
 
 
 def test_empty_database_gets_the_tables(empty):
@@ -52,15 +46,6 @@ def test_migrating_again_changes_nothing(empty):
     empty.append([row], [])
     migrate(empty.engine)
     assert empty.decision(row.decision_id) == row
-
-
-def go_to(store, target):
-    """Run Alembic towards a revision, as an operator would."""
-    config = Config()
-    config.set_main_option("script_location", "pointsman.serving:migrations")
-    with store.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        (command.downgrade if target < revision(store) else command.upgrade)(config, target)
 
 
 def test_filled_database_goes_back_and_forward_with_its_records(empty):
@@ -100,16 +85,14 @@ def test_processes_that_start_at_once_do_not_collide(empty):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert revision(empty) == "0003_reviews"
+    assert revision_of(empty) == revisions()[-1]
 
 
 def test_newer_database_is_refused_with_what_to_do(empty):
     migrate(empty.engine)
     with empty.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(
-        StoreVersionError, match=r"revision 9999; this code knows up to 0003_reviews\. Upgrade pointsman"
-    ):
+    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to \w+\. Upgrade pointsman"):
         migrate(empty.engine)
 
 
@@ -120,3 +103,44 @@ def test_database_that_cannot_be_opened_is_named_without_its_password():
     assert "hunter2" not in str(raised.value)
     assert "user:***@127.0.0.1" in str(raised.value)
     store.close()
+
+
+def test_every_head_has_its_filled_databases():
+    wanted = {f"{revision}-{kind}.sql" for revision in revisions() for kind in ("sqlite", "postgresql")}
+    assert {path.name for path in FOLDER.glob("*.sql")} == wanted, "Run: python -m tests.serving.databases"
+
+
+def contents(store):
+    """Return every row of every table."""
+    metadata = sa.MetaData()
+    metadata.reflect(store.engine)
+    with store.engine.connect() as connection:
+        return {
+            name: sorted(map(repr, connection.execute(sa.select(table)).all()))
+            for name, table in metadata.tables.items()
+        }
+
+
+@pytest.mark.parametrize("old", revisions())
+def test_filled_database_of_every_revision_comes_forward_whole(empty, old):
+    load(empty, old)
+    before = contents(empty)
+    migrate(empty.engine)
+    after = contents(empty)
+    assert all(after[name] == rows for name, rows in before.items() if name != "alembic_version")
+    assert [empty.decision(decision_id).decision_id for decision_id in DECISION_IDS] == list(DECISION_IDS)
+    assert len(empty.feedback_of(DECISION_IDS[0])) == 3
+    with empty.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+@pytest.mark.parametrize("old", ["base", *revisions()])
+def test_filled_database_goes_back_to_every_revision_and_comes_forward(empty, old):
+    migrate(empty.engine)
+    fill(empty)
+    kept = contents(empty)
+    go_to(empty, old)
+    back = contents(empty)
+    assert all(rows == kept[name] for name, rows in back.items() if name != "alembic_version")
+    migrate(empty.engine)
+    assert all(rows == contents(empty)[name] for name, rows in back.items() if name != "alembic_version")

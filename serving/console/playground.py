@@ -106,7 +106,7 @@ async def _tried(services: Services, form: Form) -> Trial:
     body = _body(form)
     limit = services.settings.max_body_bytes
     read = partial(read_question, services.model.router, Delivery(body, {}, ""), limit_bytes=limit)
-    question = await services.model.read(read)
+    question = await services.model.read(read, max_waiting=services.settings.max_queued_decisions)
     turn = question.turn
     if not turn.prompt or turn.kind is Kind.BACKGROUND:
         return Trial(turn, None, policy, present)

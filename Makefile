@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways lint format openapi protos bench bench-gateways clean
+.PHONY: install serve test test-gateways faults soak lint format openapi protos vendor bench bench-gateways lock sbom audit clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -21,6 +21,14 @@ test: $(VENV)/.test
 ## test-gateways: the drop-ins in real gateways, fetched into .cache once
 test-gateways: $(VENV)/.test
 	$(BIN)/python -m pytest -m gateway tests/serving/gateways
+
+## faults: real servers stopped, frozen, filled up and killed; minutes
+faults: $(VENV)/.test
+	$(BIN)/python -m pytest -m 'fault or not fault' -s tests/serving/faults
+
+## soak: five minutes of load with faults in between; SOAK_S=7200 for two hours
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -m soak -s tests/serving/faults --timeout 0
 
 ## lint: formatting, rules and strict types
 lint: $(VENV)/.test
@@ -39,6 +47,15 @@ openapi: $(VENV)/.test
 	PATH="$(CURDIR)/$(BIN):$$PATH" npx --yes --package openapi-typescript@7.13.0 --package typescript@5.9.3 \
 	  openapi-typescript serving/openapi.json -o serving/clients/js/openapi.d.ts
 
+## vendor: fetch what the console's pages load, as package-lock.json pins it, with its licences
+vendor:
+	cd serving/console && npm ci --ignore-scripts --no-audit --no-fund
+	cp serving/console/node_modules/htmx.org/dist/htmx.min.js serving/console/static/vendor/
+	cp serving/console/node_modules/htmx.org/LICENSE serving/console/static/vendor/htmx.LICENSE
+	cp serving/console/node_modules/uplot/dist/uPlot.iife.min.js serving/console/node_modules/uplot/dist/uPlot.min.css serving/console/static/vendor/
+	cp serving/console/node_modules/uplot/LICENSE serving/console/static/vendor/uPlot.LICENSE
+	rm -r serving/console/node_modules
+
 ## protos: make the messages between Envoy and the processor again, after a change of the .proto file
 protos: $(VENV)/.test
 	rm -rf build/protos && mkdir -p build/protos
@@ -53,6 +70,28 @@ bench: $(VENV)/.test
 ## bench-gateways: what asking adds to a request in each gateway, as a table
 bench-gateways: $(VENV)/.test
 	$(BIN)/python -m pytest -m benchmark -s tests/serving/gateways/test_added_latency.py
+
+# One set of pins for every Python from 3.11 and every platform; no registry is named in them.
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes
+LOCK += --no-emit-index-url --no-header --no-annotate --quiet
+
+## lock: pin the runtime's dependencies anew, with hashes (UPGRADE=--upgrade for newer versions)
+lock: $(VENV)/.test
+	$(LOCK) $(UPGRADE) --output-file serving/requirements.txt --extra serving --extra signing --extra client
+	$(LOCK) --constraint serving/requirements.txt --output-file classifier/requirements.txt
+
+## sbom: the service's bill of materials, CycloneDX
+sbom: $(VENV)/.test
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements serving/requirements.txt --output-reproducible -o build/sbom.json
+
+## audit: what is known against the pins; OSV=all.zip (or a folder) asks a local copy of the database, without a network
+audit: $(VENV)/.test
+ifdef OSV
+	$(BIN)/python tests/supply/advisories.py serving/requirements.txt $(OSV)
+else
+	$(BIN)/pip-audit --disable-pip --require-hashes -r serving/requirements.txt
+endif
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

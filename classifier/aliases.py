@@ -149,6 +149,7 @@ class AliasFolder:
             The source, or the copy, is not the bundle that its manifest describes.
         """
         from .bundle import FILES, MANIFEST, load_bundle
+        from .signature import SIGNATURE
 
         bundle = load_bundle(source)
         version = bundle.manifest.version
@@ -163,6 +164,11 @@ class AliasFolder:
                 os.replace(scratch, target)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
+        if bundle.file(SIGNATURE).is_file():
+            # Also beside a copy that is there already: a bundle may be signed later.
+            sealed = target / f".{SIGNATURE}.{uuid.uuid4().hex}"
+            shutil.copyfile(bundle.file(SIGNATURE), sealed)
+            os.replace(sealed, target / SIGNATURE)
         if load_bundle(target).digest != bundle.digest:
             msg = f"bundle '{version}': its copy in {self.path} is not the same. Remove the copy, and try again."
             raise BundleCorruptError(msg)

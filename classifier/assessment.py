@@ -67,6 +67,9 @@ class Turn:
     state_key, next_state_key : str
         Where the session's state is found before this turn and kept after it. Equal when the client
         names its session; else derived from the prompts so far.
+    story_key : str
+        `next_state_key` of the turn before, in whoever's session the same words were said; for reading one log, where
+        they are one person's, never for state.
     needs : frozenset of str
         Capabilities the body asks for, out of `CAPABILITIES`.
     n_images, n_documents : int
@@ -92,6 +95,7 @@ class Turn:
     request_key: str = ""
     state_key: str = ""
     next_state_key: str = ""
+    story_key: str = ""
     needs: frozenset[str] = frozenset()
     n_images: int = 0
     n_documents: int = 0

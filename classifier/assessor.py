@@ -10,6 +10,7 @@ from .assessment import Assessment, HeadResult, Turn
 from .bundle import REFERENCE, Bundle, NoveltyScale, load_bundle
 from .calibration import apply_temperature
 from .encoder import Encoded, OnnxEncoder
+from .errors import BundleCorruptError
 from .labels import HEADS, Head
 from .risk_bound import RiskBound
 from .text import Text, build_text
@@ -29,7 +30,11 @@ class Assessor:
     def load(cls, path: Path | str | None = None, *, n_threads: int = 1) -> "Assessor":
         """Verify and load a bundle; see `load_bundle` for what is refused."""
         bundle = load_bundle(path)
-        reference = np.load(bundle.file(REFERENCE), allow_pickle=False).astype(np.float32)
+        try:
+            reference = np.load(bundle.file(REFERENCE), allow_pickle=False).astype(np.float32)
+        except (ValueError, EOFError, TypeError) as exc:
+            msg = f"{REFERENCE} of bundle '{bundle.path.name}' is no array of numbers. Export the bundle again."
+            raise BundleCorruptError(msg) from exc
         return cls(bundle, OnnxEncoder.load(bundle, n_threads=n_threads), reference)
 
     @property
@@ -49,6 +54,16 @@ class Assessor:
             The runtime failed.
         """
         return self.assess_texts([build_text(turn) for turn in turns])
+
+    def embed(self, turns: Sequence[Turn]) -> FloatArray:
+        """Return unit embeddings, shape (n_turns, n_dimensions): their dot products say how alike turns read.
+
+        Raises
+        ------
+        InferenceError
+            The runtime failed.
+        """
+        return self._encoder.encode([build_text(turn) for turn in turns]).embedding
 
     def assess_texts(self, texts: Sequence[Text]) -> list[Assessment]:
         """Assess model inputs, in order."""

@@ -5,6 +5,7 @@ ClassifierError
 ├── BundleError
 │   ├── BundleNotFoundError
 │   ├── BundleCorruptError  a digest differs; never loaded
+│   ├── BundleSignatureError  not signed by the key that is asked for; never loaded
 │   └── BundleVersionError  the format is newer than this code
 ├── ConfigError             a catalogue or policy file: names file, line and field
 ├── CalibrationError        fitted values that make no sense
@@ -35,6 +36,10 @@ class BundleNotFoundError(BundleError):
 
 class BundleCorruptError(BundleError):
     """A file of the bundle is not the one its manifest describes."""
+
+
+class BundleSignatureError(BundleError):
+    """The bundle is not signed by the key that is asked for, or that key cannot be used."""
 
 
 class BundleVersionError(BundleError):

@@ -205,6 +205,7 @@ def _turn(
         # Without a session the words so far may be another person's: what they led to there is not this one's past.
         state_key="" if keys.is_shared else keys.before,
         next_state_key=keys.before if background else keys.after,
+        story_key=keys.before,
         needs=needs,
         n_images=conversation.n_images,
         n_documents=conversation.n_documents,

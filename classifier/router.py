@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Final, Protocol, Self, TypeGuard
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeGuard
 
 from .asking import Asking, Question, Rules, make_question
 from .assessment import Assessment, Decision, Kind, Turn
@@ -24,6 +24,12 @@ from .reasons import Note, codes, sentences
 from .request import parse_body, read_digest, read_request
 from .risk_bound import RiskBound, bound_for, promises_of
 from .session import MemorySessions, SessionState, SessionStore
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_CATALOG: Final = "anthropic-dashscope"
 DEFAULT_POLICY: Final = "balanced"
@@ -310,6 +316,17 @@ class Router:
             The runtime failed.
         """
         return self._assessor.assess(turns)
+
+    def embed(self, turns: Sequence[Turn]) -> FloatArray | None:
+        """Return unit embeddings of turns, shape (n_turns, n_dimensions); None where the assessor has none.
+
+        Raises
+        ------
+        InferenceError
+            The runtime failed.
+        """
+        embed: Callable[[Sequence[Turn]], FloatArray] | None = getattr(self._assessor, "embed", None)
+        return None if embed is None else embed(turns)
 
     def _decide(self, question: Question) -> Decision:
         recalled = self._recall(question)

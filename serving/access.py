@@ -6,21 +6,27 @@ What is not listed here needs the role `operate`: a route that is added later is
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
 from starlette.types import Scope
 
+from .console.cookies import is_console
 from .errors import ForbiddenError, ForeignPageError, RateLimitedError, SettingsError, UnauthenticatedError
 from .keyring import KeyRing
-from .keys import Role
+from .keys import ROLES, ApiKey, Role
 from .rates import Rates
 from .settings import Settings, is_loopback
 from .store import Store
 from .telemetry import REFUSED, Telemetry
 
-_EVERYONE: Final = frozenset({"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"})
+_EVERYONE: Final = frozenset(
+    {"/healthz", "/livez", "/readyz", "/docs", "/openapi.json", "/", "/console/sign-in", "/console/sign-out"}
+)
+#: Style and scripts of the console, which the page to sign in needs too.
+_STATIC: Final = "/console/static/"
 _ROLES: Final[dict[str, frozenset[Role]]] = {
     "/v1/decide": frozenset({"decide"}),
     "/v1/classify": frozenset({"decide"}),
@@ -34,19 +40,38 @@ _ROLES: Final[dict[str, frozenset[Role]]] = {
     "/outcome": frozenset({"feedback"}),
     "/feedback": frozenset({"feedback"}),
     "/v1/savings": frozenset({"review", "operate"}),
+    # The longer path first: the first that fits counts.
+    "/console/review": frozenset({"review"}),
+    "/console/models/apply": frozenset({"operate"}),
+    "/console/audit": frozenset({"operate"}),
+    "/console": frozenset({"view", "review", "operate"}),
 }
 _OTHERS: Final[frozenset[Role]] = frozenset({"operate"})
 
-_TELLING: Final = frozenset({b"host", b"origin", b"sec-fetch-site"})
+_TELLING: Final = frozenset({b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest"})
 
 PRESENTED: Final = "pointsman.presented_key"
+#: Where a request's `Identity` is found once it was let in.
+IDENTITY: Final = "pointsman.identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who was let in: the name of a key, and what it may do."""
+
+    name: str
+    roles: frozenset[Role]
+
+
+#: Where no key is asked for, everyone is the same person and may do everything.
+ANYONE: Final = Identity("anyone", frozenset(ROLES))
 
 Refusal = (UnauthenticatedError, ForbiddenError, ForeignPageError, RateLimitedError)
 
 
 def roles_for(path: str) -> frozenset[Role] | None:
     """Return the roles of which a path needs one; None where it needs no key."""
-    if path in _EVERYONE:
+    if path in _EVERYONE or path.startswith(_STATIC):
         return None
     for prefix, roles in _ROLES.items():
         if path == prefix or path.startswith(f"{prefix}/"):
@@ -98,26 +123,38 @@ class Access:
         if roles is None:
             return
         try:
-            who, rate = await self._identify(scope, roles)
+            who, rate = await self._identify(scope, path, roles)
             if rate is not None and self._rates is not None:
                 await self._rates.count(who, rate)
         except Refusal as exc:
             self._telemetry.observe(REFUSED, cause=_CAUSES[type(exc)])
             raise
 
-    async def _identify(self, scope: Scope, roles: frozenset[Role]) -> tuple[str, str | None]:
-        if not self._settings.checks_keys() and not self._is_unexpected(scope):
+    async def key_of(self, presented: str) -> ApiKey:
+        """Return the key behind a text, or raise `UnauthenticatedError`."""
+        if self._ring is None:
+            raise UnauthenticatedError(is_given=True)
+        return await self._ring.find(presented)
+
+    def asks_for_keys(self, scope: Scope) -> bool:
+        """Say whether this request needs a key wherever a role is needed."""
+        return self._settings.checks_keys() or self._is_unexpected(scope)
+
+    async def _identify(self, scope: Scope, path: str, roles: frozenset[Role]) -> tuple[str, str | None]:
+        if not self.asks_for_keys(scope):
             # Deciding is left out: a gateway passes on whatever its client sent, and the answer is no secret.
             if self._settings.keys == "auto" and roles != {"decide"}:
-                refuse_foreign_page(scope)
+                refuse_foreign_page(scope, is_page=is_console(path))
+            scope[IDENTITY] = ANYONE
             client = scope.get("client")
             return f"address:{client[0] if client else 'unknown'}", self._settings.rate_limit
         presented: str | None = scope.get(PRESENTED)
-        if not presented or self._ring is None:
-            raise UnauthenticatedError(is_given=bool(presented))
-        key = await self._ring.find(presented)
+        if not presented:
+            raise UnauthenticatedError(is_given=False)
+        key = await self.key_of(presented)
         if not roles & key.roles:
             raise ForbiddenError(" or ".join(sorted(roles)))
+        scope[IDENTITY] = Identity(key.name, key.roles)
         return f"key:{key.key_id}", key.rate or self._settings.rate_limit
 
     def _is_unexpected(self, scope: Scope) -> bool:
@@ -138,16 +175,19 @@ def _is_public(address: str) -> bool:
     return not is_loopback(address)
 
 
-def refuse_foreign_page(scope: Scope) -> None:
+def refuse_foreign_page(scope: Scope, *, is_page: bool = False) -> None:
     """Raise `ForeignPageError` for what a browser sends on behalf of another site.
 
     A page can ask any address that its reader's machine reaches. Browsers say for whom they ask; and where a page's own
-    name was made to point at this machine, the host is that name, with a dot in it and no address.
+    name was made to point at this machine, the host is that name, with a dot in it and no address. A link to a page of
+    the console may be followed from anywhere: the site that it stands on sees nothing of the answer.
     """
     headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"] if name in _TELLING}
     host = headers.get(b"host", "")
     origin = headers.get(b"origin")
     is_foreign = headers.get(b"sec-fetch-site") in {"cross-site", "same-site"}
+    if is_page and scope.get("method") == "GET":
+        is_foreign &= (headers.get(b"sec-fetch-mode"), headers.get(b"sec-fetch-dest")) != ("navigate", "document")
     is_elsewhere = origin is not None and origin.partition("://")[2] != host
     if is_foreign or is_elsewhere or _is_public_name(host):
         raise ForeignPageError

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -12,6 +12,7 @@ from pointsman.classifier.router import Router
 
 from .access import Access
 from .bundle_watch import BundleWatch
+from .console.router import console_routers
 from .deciding import Decider
 from .edge import Edge
 from .errors import install_errors
@@ -25,6 +26,7 @@ from .routes import classification, decisions, feedback, health, savings, sessio
 from .services import Services
 from .settings import Settings
 from .spending import Spending
+from .spool import open_spool
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
@@ -76,6 +78,8 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
     install_errors(app)
     for resource in (decisions, classification, feedback, sessions, savings, health, weave):
         app.include_router(resource.router)
+    for pages in console_routers():
+        app.include_router(pages)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
     return app
@@ -83,9 +87,10 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
 
 def open_store(settings: Settings) -> Store:
     """Open the record store and bring it to this code's revision, or raise `StoreUnavailableError`."""
-    store = Store(settings.database_url)
-    migrate(store.engine)
-    return store
+    # A migration of a filled database takes as long as it takes.
+    with closing(Store(settings.database_url)) as unbounded:
+        migrate(unbounded.engine)
+    return Store(settings.database_url, timeout_s=settings.store_timeout_s)
 
 
 def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: Access) -> Services:
@@ -95,7 +100,7 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
     watch = BundleWatch(router, ModelSource.of(settings), telemetry, settings)
     spending = Spending(router)
     router.spent = spending.by_rule
-    recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records)
+    recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records, spool=open_spool(settings))
     return Services(
         settings=settings,
         model=model,
@@ -105,5 +110,6 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         telemetry=telemetry,
         weave=Routes(),
         upkeep=Upkeep(router, store, spending, telemetry, settings),
+        access=access,
         watch=watch,
     )

@@ -5,11 +5,14 @@
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from starlette.requests import Request
 
 from .errors import BodyTimeoutError, PayloadTooLargeError, ServingError
+from .telemetry import BODY_BYTES, Telemetry
 
 _PLAIN: Final = frozenset({"", "identity"})
 _ZLIB: Final = frozenset({"gzip", "x-gzip", "deflate"})
@@ -19,11 +22,57 @@ _AUTO_WINDOW: Final = 32 + zlib.MAX_WBITS
 _RAW_WINDOW: Final = -zlib.MAX_WBITS
 
 
+class BodyRoom:
+    """How many bytes of bodies are held at once; many large ones together would take all memory."""
+
+    def __init__(self, max_bytes: int, telemetry: Telemetry) -> None:
+        self._max_bytes, self._telemetry = max_bytes, telemetry
+        self._n_bytes = 0
+
+    def take(self, n_bytes: int) -> None:
+        """Count bytes that came in, or raise `NoRoomError`."""
+        if self._n_bytes + n_bytes > self._max_bytes:
+            raise NoRoomError(self._max_bytes)
+        self._count(n_bytes)
+
+    def give_back(self, n_bytes: int) -> None:
+        self._count(-n_bytes)
+
+    def _count(self, change: int) -> None:
+        self._n_bytes += change
+        self._telemetry.observe(BODY_BYTES, self._n_bytes)
+
+
+class NoRoomError(ServingError):
+    """The bodies that are held leave no room for another."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"{max_bytes} bytes of bodies are held, as many as this service takes.")
+
+
 class OddBodyError(ServingError):
     """The body cannot be unpacked; the message holds nothing of it."""
 
 
-async def read_body(request: Request, limit_bytes: int, timeout_s: float) -> bytes:
+@asynccontextmanager
+async def held_body(request: Request, limit_bytes: int, timeout_s: float, room: BodyRoom) -> AsyncIterator[bytes]:
+    """Read the body as `read_body` does, and count its bytes until the block ends; `NoRoomError` when there is none."""
+    n_bytes = 0
+
+    def take(size_bytes: int) -> None:
+        nonlocal n_bytes
+        room.take(size_bytes)
+        n_bytes += size_bytes
+
+    try:
+        yield await read_body(request, limit_bytes, timeout_s, take)
+    finally:
+        room.give_back(n_bytes)
+
+
+async def read_body(
+    request: Request, limit_bytes: int, timeout_s: float, take: Callable[[int], None] = lambda _: None
+) -> bytes:
     """Return the body as sent, still packed.
 
     Raises
@@ -39,18 +88,19 @@ async def read_body(request: Request, limit_bytes: int, timeout_s: float) -> byt
         raise PayloadTooLargeError(limit_bytes)
     try:
         async with asyncio.timeout(timeout_s):
-            return await _read(request, limit_bytes)
+            return await _read(request, limit_bytes, take)
     except TimeoutError:
         raise BodyTimeoutError(timeout_s) from None
 
 
-async def _read(request: Request, limit_bytes: int) -> bytes:
+async def _read(request: Request, limit_bytes: int, take: Callable[[int], None]) -> bytes:
     chunks: list[bytes] = []
     size_bytes = 0
     async for chunk in request.stream():
         size_bytes += len(chunk)
         if size_bytes > limit_bytes:
             raise PayloadTooLargeError(limit_bytes)
+        take(len(chunk))
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -23,8 +23,9 @@ from pointsman.classifier.labels import HEADS
 from pointsman.classifier.records import utc_now
 from pointsman.classifier.router import Router
 
+from .bundle_files import FilesWatch
 from .live_model import digest_of
-from .model_source import ModelSource, Named, load
+from .model_source import ModelSource, Named
 from .settings import Settings
 from .telemetry import BUNDLE_REFUSED, BUNDLE_SWAPS, Telemetry
 from .trial import Trial
@@ -74,17 +75,18 @@ class BundleWatch:
         self._lock = threading.Lock()
         self._refused: dict[_Alias, Refusal] = {}
         self._since = utc_now()
+        self._files = FilesWatch(router, telemetry)
         self.trial: Trial | None = None
 
     async def run(self) -> None:
-        """Look for another bundle until cancelled."""
-        if not self._source.is_watched or not self._settings.reload_s:
-            return
-        while True:
-            try:
-                await run_in_threadpool(self.look)
-            except Exception:
-                logger.exception("looking for a new bundle failed")
+        """Look for another bundle, and at the files of the one that serves, until cancelled."""
+        looks = [self.look, self._files.look] if self._source.is_watched else [self._files.look]
+        while self._settings.reload_s:
+            for look in looks:
+                try:
+                    await run_in_threadpool(look)
+                except Exception:
+                    logger.exception("looking at bundles failed")
             await asyncio.sleep(self._settings.reload_s)
 
     def look(self) -> bool:
@@ -96,7 +98,7 @@ class BundleWatch:
             return swapped
 
     def describe(self) -> dict[str, Any]:
-        """Return since when the bundle serves, what was refused and why, and how the challenger does."""
+        """Return since when the bundle serves, its files, what was refused and why, and how the challenger does."""
         trial = self.trial
         refused = {
             alias: {"digest": found.digest or None, "problem": found.problem, "at": found.at}
@@ -104,6 +106,7 @@ class BundleWatch:
         }
         return {
             "bundle": {"since": self._since, "refused": refused or None},
+            "bundle_on_disk": self._files.state,
             "challenger": None if trial is None else trial.describe(),
         }
 
@@ -181,7 +184,7 @@ class BundleWatch:
         if before is not None and before.digest == named.digest and self._clock() < before.retry_at:
             return None
         try:
-            assessor = load(named, n_threads=self._settings.n_threads)
+            assessor = self._source.load(named, n_threads=self._settings.n_threads)
             check(assessor, self._router, max_slowdown=self._settings.max_bundle_slowdown)
         except (BundleError, InferenceError) as exc:
             self._refuse(alias, named.digest, exc)

@@ -16,6 +16,7 @@ _OPTIONS: Final = {
     "host": "address to listen on (default 127.0.0.1: this machine only)",
     "port": "port to listen on (default 8095)",
     "bundle": "bundle folder (default: the one in the package)",
+    "bundle-key": "PEM file with the public key of who must have signed the bundle",
     "catalog": "catalogue profile or file",
     "policy": "policy preset or file",
     "database-url": "record store: sqlite:///PATH or postgresql://user:password@host/database",
@@ -57,6 +58,7 @@ class ServeCommand:
             chosen = settings.load_settings(**{name: getattr(args, name, None) for name in names})
             logs.configure_logs(chosen.log_level)
             _check_certificate(chosen)
+            _allow_connections()
             listener = _listen(chosen.host, chosen.port)
             with listener:
                 # Opened again by the app; tried here, where a failure is one line and no traceback.
@@ -75,6 +77,8 @@ class ServeCommand:
                     # Nobody is believed about who the client is, unless named; uvicorn itself believes this machine.
                     proxy_headers=chosen.trusted_proxies is not None,
                     forwarded_allow_ips=chosen.trusted_proxies,
+                    # Requests that are being answered have this long at a stop; the records' own wait comes after it.
+                    timeout_graceful_shutdown=chosen.drain_timeout_s,
                     ssl_certfile=chosen.tls_cert,
                     ssl_keyfile=chosen.tls_key,
                 )
@@ -96,6 +100,18 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise OSError(f"cannot listen on {host}:{port}: {exc.strerror}. Choose another with --port.") from exc
     return listener
+
+
+def _allow_connections() -> None:
+    """Take as many open files as this account may have: every connection is one, and the usual default is 1024."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return  # Windows has no such limit
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # A container may have none: leave what the system chose.
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check_certificate(settings: "Settings") -> None:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from pointsman.classifier.assessment import Decision, Turn
 from pointsman.classifier.records import DecisionRecord, utc_now
 
+from .bodies import BodyRoom
 from .bundle_watch import BundleWatch
 from .errors import OverloadedError, PayloadTooLargeError
 from .live_model import LiveModel
@@ -30,6 +31,8 @@ Source = Literal["recalled", "inferred", "safe_default"]
 _BUSY: Final = "The service has too many requests in wait, so the safe default was taken."
 _LATE: Final = "The classifier did not answer in time, so the safe default was taken."
 _FAILED: Final = "The classifier failed on this request, so the safe default was taken."
+# Why a request was not read at all.
+_UNREAD_CAUSES: Final = {_BUSY: "overloaded", _LATE: "timeout"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Decider:
         self._watch = watch
         self._model, self._recorder, self._telemetry, self._settings = model, recorder, telemetry, settings
         self._spending = spending
+        #: For the bodies of questions.
+        self.room = BodyRoom(settings.max_held_bytes, telemetry)
         self._running: dict[tuple[object, ...], asyncio.Future[Decision]] = {}
 
     async def answer(self, delivery: Delivery) -> Answer:
@@ -72,6 +77,14 @@ class Decider:
             self._note(question, decision, answer.source, may_keep_text=delivery.keep == "all")
         return Answer(decision, answer.source)
 
+    def answer_unread(self) -> Answer:
+        """Give the safe default to a request that there is no room to read."""
+        question = Question(Turn(prompt="", reason=_BUSY))
+        answer = self._default(question, _BUSY, cause="no_room")
+        decision = replace(answer.decision, latency_ms={"total": 0.0})
+        self._note(question, decision, answer.source, may_keep_text=False)
+        return Answer(decision, answer.source)
+
     async def _read(self, delivery: Delivery) -> Question:
         def read() -> Question:
             return read_question(self._model.router, delivery, limit_bytes=self._settings.max_body_bytes)
@@ -79,9 +92,16 @@ class Decider:
         # A packed body is as large as it likes.
         is_large = len(delivery.body) > self._settings.worker_read_bytes or "content-encoding" in delivery.headers
         try:
-            return await self._model.read(read) if is_large else read()
+            if not is_large:
+                return read()
+            reading = self._model.read(read, max_waiting=self._settings.max_queued_decisions)
+            return await asyncio.wait_for(reading, self._settings.decide_timeout_s)
         except PayloadTooLargeError:
             raise
+        except OverloadedError:
+            return Question(Turn(prompt="", reason=_BUSY))
+        except TimeoutError:
+            return Question(Turn(prompt="", reason=_LATE))
         except Exception as exc:
             log_failure(exc)
             return Question(Turn(prompt="", reason=_FAILED))
@@ -99,7 +119,7 @@ class Decider:
             return None
         if turn.prompt or turn.reason is None or decision.sticky:
             return Answer(decision, "recalled")
-        self._telemetry.observe(SAFE_DEFAULTS, cause="unreadable")
+        self._telemetry.observe(SAFE_DEFAULTS, cause=_UNREAD_CAUSES.get(turn.reason or "", "unreadable"))
         return Answer(decision, "safe_default")
 
     async def _infer(self, question: Question) -> Answer:

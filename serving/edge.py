@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from time import perf_counter
 from typing import Final
 
+from starlette._utils import get_route_path
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .access import PRESENTED
+from .console.cookies import COOKIES, KEY_COOKIE, is_console, read_cookies
 from .errors import error_answer
 from .keys import presented_key
 from .logs import log_failure
@@ -43,6 +45,9 @@ class Edge:
             return
         # The gate needs the key; nothing behind it does.
         scope[PRESENTED] = presented_key(scope["headers"])
+        if is_console(get_route_path(scope)):
+            scope[COOKIES] = read_cookies(scope["headers"])
+            scope[PRESENTED] = scope[PRESENTED] or scope[COOKIES].get(KEY_COOKIE)
         scope["headers"] = [item for item in scope["headers"] if not _is_secret(item[0])]
         started, status, started_answer = perf_counter(), 500, False
 

@@ -5,6 +5,7 @@ ServingError
 ├── UnauthenticatedError     no key of this service, or not a good one
 ├── ForbiddenError           the key lacks the role
 ├── ForeignPageError         a page of another site asks, where no key is asked for
+├── FormTokenError           a form of the console without the token of its page
 ├── RateLimitedError         more requests than the key may send
 ├── BodyTimeoutError         the body did not arrive in time
 ├── KeyNotFoundError         no key, or several, are called so; on the command line alone
@@ -69,6 +70,13 @@ class ForeignPageError(ServingError):
             "The request comes from a page of another site, or calls this machine by a name that may be anyone's. "
             "Call it localhost or 127.0.0.1, or set POINTSMAN_KEYS=on and send a key."
         )
+
+
+class FormTokenError(ServingError):
+    """A form of the console without the token of its page."""
+
+    def __init__(self) -> None:
+        super().__init__("The form does not come from a page that this browser opened. Reload the page and try again.")
 
 
 class RateLimitedError(ServingError):
@@ -161,6 +169,7 @@ STATUSES: Final[Mapping[type[Exception], tuple[int, str]]] = {
     UnauthenticatedError: (401, "unauthenticated"),
     ForbiddenError: (403, "forbidden"),
     ForeignPageError: (403, "forbidden"),
+    FormTokenError: (403, "forbidden"),
     RateLimitedError: (429, "rate_limited"),
     BodyTimeoutError: (408, "body_timeout"),
     PayloadTooLargeError: (413, "payload_too_large"),

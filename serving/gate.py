@@ -4,6 +4,7 @@ from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .access import Access, Refusal
+from .console.refusals import refusal_page
 from .errors import answer_to
 
 
@@ -21,6 +22,6 @@ class Gate:
             # The path as the router will read it, or a prefix of the server could hide a route.
             await self._access.admit(scope, get_route_path(scope))
         except Refusal as exc:
-            await answer_to(exc)(scope, receive, send)
+            await (refusal_page(scope, exc) or answer_to(exc))(scope, receive, send)
             return
         await self._app(scope, receive, send)

@@ -13,8 +13,9 @@ from typing import Final, Literal, get_args
 
 from pointsman.classifier.records import utc_now
 
-Role = Literal["decide", "feedback", "review", "operate"]
-#: decide: ask and classify; feedback: judge decisions; review: read decisions back; operate: metrics, versions.
+Role = Literal["decide", "feedback", "view", "review", "operate"]
+#: decide: ask and classify; feedback: judge decisions; view: the console without text; review: read decisions back and
+#: label them; operate: metrics, versions, changes.
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 #: The service's own header; `authorization` and `x-api-key` often carry the provider's key instead.
 KEY_HEADER: Final = "x-pointsman-key"

@@ -69,7 +69,7 @@ class LiveModel:
         self._telemetry = telemetry
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="pointsman-inference")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="pointsman-reading")
-        self._n_waiting = 0
+        self._n_waiting = self._n_reading = 0
         self._cold: str | None = "The model is warming up."
 
     def start(self) -> "asyncio.Future[None]":
@@ -81,9 +81,19 @@ class LiveModel:
         if self._cold is not None:
             raise NotReadyError(self._cold)
 
-    async def read(self, function: Callable[[], _Result]) -> _Result:
-        """Run the reading of a large body beside the event loop, never behind an inference."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, function)
+    async def read(self, function: Callable[[], _Result], *, max_waiting: int) -> _Result:
+        """Run the reading of a large body beside the event loop, never behind an inference.
+
+        Raises `OverloadedError` at once when so many are in wait already.
+        """
+        if self._n_reading >= max_waiting:
+            raise OverloadedError(self._n_reading)
+        self._n_reading += 1
+        try:
+            # Whoever gives up takes it out of the queue.
+            return await asyncio.get_running_loop().run_in_executor(self._reading, function)
+        finally:
+            self._n_reading -= 1
 
     def infer(self, function: Callable[[], _Result], *, max_waiting: int | None) -> "asyncio.Future[_Result]":
         """Queue a call that runs the graph, or raise `OverloadedError` at once when so many are there already."""

@@ -14,6 +14,7 @@ from pointsman.classifier.aliases import AliasFolder, Challenger
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import DEFAULT_BUNDLE, MANIFEST, load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleError, BundleNotFoundError
+from pointsman.classifier.signature import require_signature
 
 from .registry_mirror import RegistryMirror, names_registry
 from .settings import Settings, data_folder
@@ -32,16 +33,21 @@ class Named:
 class ModelSource:
     """Says which bundle should serve, and which one should be tried."""
 
-    def __init__(self, path: Path | None, mirror: RegistryMirror | None = None) -> None:
-        self._path, self._mirror = path, mirror
+    def __init__(self, path: Path | None, mirror: RegistryMirror | None = None, *, key: Path | None = None) -> None:
+        self._path, self._mirror, self._key = path, mirror, key
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return what the settings name."""
         if settings.bundle is None or settings.registry_url is None or not names_registry(settings.bundle):
-            return cls(settings.bundle)
-        mirror = RegistryMirror(settings.registry_url, str(settings.bundle), data_folder() / "registry")
-        return cls(mirror.folder, mirror)
+            return cls(settings.bundle, key=settings.bundle_key)
+        mirror = RegistryMirror(
+            settings.registry_url,
+            str(settings.bundle),
+            data_folder() / "registry",
+            wants_signature=settings.bundle_key is not None,
+        )
+        return cls(mirror.folder, mirror, key=settings.bundle_key)
 
     @property
     def is_watched(self) -> bool:
@@ -81,19 +87,45 @@ class ModelSource:
             None can be used; the message is about the first.
         """
         if self._path is None:
+            if self._key is not None:
+                require_signature(DEFAULT_BUNDLE, self._key)
             return None
         if self._mirror is not None:
             self._mirror.refresh_if_possible()
         first: BundleError | None = None
         for named in self._candidates():
             try:
-                verify(named)
+                self.verify(named)
             except BundleError as exc:
                 logger.error("bundle cannot be used", extra={"problem": str(exc)})
                 first = first or exc
             else:
                 return named.folder
         raise first or BundleNotFoundError(f"no bundle in {self._path}. Promote one: pointsman promote.")
+
+    def load(self, named: Named, *, n_threads: int) -> Assessor:
+        """Verify and load a bundle that was named.
+
+        Raises
+        ------
+        BundleError
+            It is missing, damaged, another one than was named, or not signed where a signature is asked for.
+        """
+        self.verify(named)
+        return Assessor.load(named.folder, n_threads=n_threads)
+
+    def verify(self, named: Named) -> None:
+        """Check a bundle's signature, its files against its manifest, and the manifest against the name; see `load`."""
+        if self._key is not None:
+            # Before anything of the bundle is parsed.
+            require_signature(named.folder, self._key)
+        bundle = load_bundle(named.folder)
+        if bundle.digest != named.digest:
+            msg = (
+                f"bundle '{named.folder.name}': its manifest has sha256 {bundle.digest[:12]}..., expected "
+                f"{named.digest[:12]}.... It changed since it was named; promote it again."
+            )
+            raise BundleCorruptError(msg)
 
     def _candidates(self) -> list[Named]:
         """Return the bundle that should serve, and those that served before it."""
@@ -103,29 +135,6 @@ class ModelSource:
             folder = self._path or DEFAULT_BUNDLE
             return [Named(folder, _manifest_digest(folder))]
         return [Named(aliases.bundle(pointer), pointer.digest) for pointer in (champion.pointer, *champion.before)]
-
-
-def load(named: Named, *, n_threads: int) -> Assessor:
-    """Verify and load a bundle that was named.
-
-    Raises
-    ------
-    BundleError
-        It is missing, damaged, or another one than was named.
-    """
-    verify(named)
-    return Assessor.load(named.folder, n_threads=n_threads)
-
-
-def verify(named: Named) -> None:
-    """Check a bundle that was named against its manifest, and the manifest against the name; see `load`."""
-    bundle = load_bundle(named.folder)
-    if bundle.digest != named.digest:
-        msg = (
-            f"bundle '{named.folder.name}': its manifest has sha256 {bundle.digest[:12]}..., expected "
-            f"{named.digest[:12]}.... It changed since it was named; promote it again."
-        )
-        raise BundleCorruptError(msg)
 
 
 def _manifest_digest(folder: Path) -> str:

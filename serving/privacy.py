@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pointsman.classifier.identity import bounded_id
 
 from .audit import Act, write_act
+from .console.reviews import REVIEWS
 from .store import DECISIONS, FEEDBACK, Store, failure_of, writing
 
 # One transaction's worth: the writer of new records waits for no longer than this takes.
@@ -112,6 +113,7 @@ def _delete(connection: Connection, which: sa.Select[tuple[str]]) -> Deleted:
     # In parts: databases bound the number of values in one statement.
     for start in range(0, len(ids), 500):
         part = ids[start : start + 500]
+        connection.execute(sa.delete(REVIEWS).where(REVIEWS.c.decision_id.in_(part)))
         n_feedback += connection.execute(sa.delete(FEEDBACK).where(FEEDBACK.c.decision_id.in_(part))).rowcount
         n_decisions += connection.execute(sa.delete(DECISIONS).where(DECISIONS.c.decision_id.in_(part))).rowcount
     return Deleted(n_decisions, n_feedback)
@@ -128,6 +130,15 @@ def _records_of(connection: Connection, session_id: str) -> Iterator[dict[str, A
     feedback: dict[str, list[dict[str, Any]]] = {}
     for decision_id, record in connection.execute(judged):
         feedback.setdefault(decision_id, []).append(record)
+    labelled = (
+        sa.select(REVIEWS)
+        .join(DECISIONS, DECISIONS.c.decision_id == REVIEWS.c.decision_id)
+        .where(mine)
+        .order_by(REVIEWS.c.created_at)
+    )
+    reviews: dict[str, list[dict[str, Any]]] = {}
+    for row in connection.execute(labelled).mappings():
+        reviews.setdefault(row["decision_id"], []).append({"record": "review", **row})
     decided = (
         sa.select(DECISIONS.c.decision_id, DECISIONS.c.record)
         .where(mine)
@@ -136,3 +147,4 @@ def _records_of(connection: Connection, session_id: str) -> Iterator[dict[str, A
     for decision_id, record in connection.execute(decided):
         yield record
         yield from feedback.get(decision_id, [])
+        yield from reviews.get(decision_id, [])

@@ -40,11 +40,12 @@ class ExportCommand:
         add_store_argument(parser)
 
     def run(self, args: argparse.Namespace) -> int:
-        return with_store(args, lambda store, _: _export(store, args))
+        return with_store(args, lambda store, settings: _export(store, settings, args))
 
 
 def _forget(store: "Store", settings: "Settings", args: argparse.Namespace) -> int:
     from . import audit, privacy
+    from .spool import SPOOL_FAILURES, left_spool
 
     n_states = 0
     if settings.sessions_url is not None:
@@ -57,20 +58,37 @@ def _forget(store: "Store", settings: "Settings", args: argparse.Namespace) -> i
         except (RedisError, OSError) as exc:
             # First, and before anything is deleted: half a forgetting should not look like a whole one.
             return fail(f"the session store failed ({type(exc).__name__}); nothing was deleted. Check it, then retry.")
+    try:
+        n_spooled = 0
+        with left_spool(settings) as spool:
+            if spool is not None:
+                n_spooled = spool.forget(privacy.stored_name(args.session))
+    except SPOOL_FAILURES as exc:
+        return fail(f"the spool {settings.spool_path()} failed ({type(exc).__name__}); no record was deleted. Retry.")
     deleted = privacy.forget_session(store, args.session, actor=audit.this_operator())
     print(f"Deleted {deleted.n_decisions} decisions, {deleted.n_feedback} feedback, {n_states} session states.")
+    if n_spooled:
+        print(f"Deleted {n_spooled} decisions that waited for the database in {settings.spool_path()}.")
     if settings.sessions_url is None:
         ttl = f"{settings.session_ttl_s:g} s"
         print(f"A running service holds the session's last choice, without text, for at most {ttl}.", file=sys.stderr)
-    if not deleted.n_decisions:
+    if not deleted.n_decisions and not n_spooled:
         print("No record has this session. 'GET /v1/decisions/ID' shows a record's session_id.", file=sys.stderr)
     return 0
 
 
-def _export(store: "Store", args: argparse.Namespace) -> int:
+def _export(store: "Store", settings: "Settings", args: argparse.Namespace) -> int:
     from . import audit, privacy
+    from .spool import SPOOL_FAILURES, left_spool
 
+    try:
+        with left_spool(settings) as spool:
+            spooled = [] if spool is None else spool.records_of(privacy.stored_name(args.session))
+    except SPOOL_FAILURES as exc:
+        return fail(f"the spool {settings.spool_path()} failed ({type(exc).__name__}). Retry.")
     rows = privacy.export_session(store, args.session, actor=audit.this_operator())
+    stored = {row["decision_id"] for row in rows}
+    rows += [record.to_json() for record in spooled if record.decision_id not in stored]
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if args.output is None:
         print(lines, end="")

@@ -2,7 +2,8 @@
 
 Decisions are handed over and forgotten; what cannot be kept is counted and logged, never dropped in silence.
 Feedback waits for its commit. It goes through the same queue, so a decision handed over before its feedback is
-always found. While the database is away decisions wait here and feedback is refused.
+always found. While the database is away decisions go to the spool (`spool.py`), in memory where there is none or it is
+full, and feedback is refused; once it is back the spool drains between the batches.
 """
 
 import logging
@@ -18,8 +19,20 @@ from pointsman.classifier.errors import InputError
 from pointsman.classifier.records import DecisionRecord, FeedbackRecord
 
 from .errors import StoreUnavailableError
+from .spool import SPOOL_FAILURES, Spool
 from .store import Store, Written
-from .telemetry import FEEDBACK, RECORDS_LOST, RECORDS_WAITING, RECORDS_WRITTEN, STORE_FAILURES, Telemetry
+from .telemetry import (
+    FEEDBACK,
+    RECORDS_LOST,
+    RECORDS_SPOOLED,
+    RECORDS_WAITING,
+    RECORDS_WRITTEN,
+    SPOOL_FAILED,
+    SPOOL_RECORDS,
+    STORE_FAILURES,
+    STORE_UP,
+    Telemetry,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +41,7 @@ _BATCH_SIZE: Final = 200
 # keeps this thread off the interpreter while the answer that caused the record goes out.
 _LINGER_S: Final = 0.05
 _N_REMEMBERED_IDS: Final = 20_000
+_FIRST_PAUSE_S: Final = 0.1
 # Also how late a stop may be noticed while the database is away.
 _LONGEST_PAUSE_S: Final = 1.0
 
@@ -76,16 +90,21 @@ class _Batch:
 class Recorder:
     """Takes records from the event loop and hands them to the store in its own thread."""
 
-    def __init__(self, store: Store, telemetry: Telemetry, *, max_queued: int) -> None:
-        self._store, self._telemetry = store, telemetry
+    def __init__(self, store: Store, telemetry: Telemetry, *, max_queued: int, spool: Spool | None = None) -> None:
+        self._store, self._telemetry, self._spool = store, telemetry, spool
         self._queue: queue.Queue[_Item] = queue.Queue(maxsize=max_queued)
         # Decisions not yet committed, for readers; and ids already taken, so that a retry costs no transaction.
         self._waiting: dict[str, DecisionRecord] = {}
         self._taken: OrderedDict[str, None] = OrderedDict()
         self._deadline = float("inf")
+        # After a failure the database is left alone until then, a little longer each time.
+        self._away_until = 0.0
+        self._pause_s = _FIRST_PAUSE_S
         self._thread = threading.Thread(target=self._run, name="pointsman-recorder", daemon=True)
 
     def start(self) -> None:
+        """Begin to write, what an earlier process left in the spool too."""
+        self._telemetry.observe(SPOOL_RECORDS, self._n_spooled())
         self._thread.start()
 
     def submit(self, record: DecisionRecord) -> None:
@@ -114,8 +133,12 @@ class Recorder:
         return given.committed
 
     def waiting(self, decision_id: str) -> DecisionRecord | None:
-        """Return a decision that is not committed yet."""
+        """Return a decision that is not committed yet and in memory."""
         return self._waiting.get(decision_id)
+
+    def spooled(self, decision_id: str) -> DecisionRecord | None:
+        """Return a decision that is not committed yet and on the disk; blocks."""
+        return next(iter(self._find_spooled([decision_id])), None)
 
     def require_running(self) -> None:
         """Raise `StoreUnavailableError` when nobody writes what is queued."""
@@ -123,27 +146,34 @@ class Recorder:
             raise StoreUnavailableError("The thread that writes records has ended. Restart the service.")
 
     def stop(self, timeout_s: float) -> None:
-        """Write what is queued, for at most this long."""
+        """Write what is queued, for at most this long; what is left goes to the spool."""
         self._deadline = time.monotonic() + timeout_s
         try:
             self._queue.put(None, timeout=timeout_s)
         except queue.Full:
             logger.error("record queue is still full at shutdown")
         self._thread.join(max(0.0, self._deadline - time.monotonic()) + 1.0)
-        if self._waiting:
-            self._lose(len(self._waiting), "shutdown")
+        left = self._set_aside(list(self._waiting.values()))
+        self._lose(len(left), "shutdown")
+        if self._spool is not None and not self._thread.is_alive():
+            self._spool.close()
 
     def _run(self) -> None:
         is_last = False
         while not is_last:
             batch = self._next_batch()
             is_last = batch.is_last
-            self._write_until_done(batch)
+            self._take_care_of(batch)
+            if not is_last:
+                self._drain_some()
             self._telemetry.observe(RECORDS_WAITING, self._queue.qsize())
 
     def _next_batch(self) -> _Batch:
         batch = _Batch()
-        batch.add(self._queue.get())
+        try:
+            batch.add(self._queue.get(timeout=self._longest_idle_s()))
+        except queue.Empty:
+            return batch
         if batch.decisions:
             time.sleep(_LINGER_S)
         while len(batch) < _BATCH_SIZE and not batch.is_last:
@@ -154,29 +184,111 @@ class Recorder:
         batch.feedback = [given for given in batch.feedback if given.committed.set_running_or_notify_cancel()]
         return batch
 
-    def _write_until_done(self, batch: _Batch) -> None:
-        pause_s = 0.1
+    def _longest_idle_s(self) -> float | None:
+        """Return how long to wait for a record before the spool is looked at; None while it is empty."""
+        return max(0.0, self._away_until - time.monotonic()) if self._n_spooled() else None
+
+    def _take_care_of(self, batch: _Batch) -> None:
+        """Write a batch, or put its decisions aside and refuse its feedback."""
+        # Feedback may be on a decision that is still in the spool; it is written along, and drained later to no effect.
+        batch.decisions[:0] = self._find_spooled([given.record.decision_id for given in batch.feedback])
         while batch:
-            try:
-                written = self._store.append(batch.decisions, [given.record for given in batch.feedback])
-            except StoreUnavailableError as exc:
-                self._telemetry.observe(STORE_FAILURES)
-                logger.warning("records not written", extra={"cause": str(exc), "n_decisions": len(batch.decisions)})
-                batch.refuse_feedback(exc)
+            if self._is_left_alone():
+                batch.refuse_feedback(_away())
+            elif self._write(batch):
+                return
+            batch.decisions = self._set_aside(batch.decisions)
+            if batch.decisions:
+                pause_s = max(0.0, self._away_until - time.monotonic())
                 if time.monotonic() + pause_s > self._deadline:
                     return
                 time.sleep(pause_s)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-            except Exception as exc:
-                # One record that no database takes must not stop the thread, nor cost the rest of its batch.
-                if len(batch) == 1:
-                    self._reject(batch, exc)
-                for part in batch.split():
-                    self._write_until_done(part)
-            else:
-                self._finish(batch, written)
+
+    def _is_left_alone(self) -> bool:
+        # Without a spool the records have nowhere else to go; `_take_care_of` makes the pause itself.
+        return self._spool is not None and time.monotonic() < self._away_until
+
+    def _write(self, batch: _Batch) -> bool:
+        """Write a batch; False, with its feedback refused, when the database is away."""
+        try:
+            written = self._store.append(batch.decisions, [given.record for given in batch.feedback])
+        except StoreUnavailableError as exc:
+            self._note_away(exc, len(batch.decisions))
+            batch.refuse_feedback(exc)
+            return False
+        except Exception as exc:
+            # One record that no database takes must not stop the thread, nor cost the rest of its batch.
+            if len(batch) == 1:
+                self._reject(batch, exc)
+                return True
+            for part in batch.split():
+                if not self._write(part):
+                    batch.decisions += part.decisions
+            return not batch.decisions
+        self._finish(batch, written)
+        return True
+
+    def _note_away(self, exc: StoreUnavailableError, n_decisions: int) -> None:
+        self._telemetry.observe(STORE_FAILURES)
+        self._telemetry.observe(STORE_UP, 0)
+        logger.warning("records not written", extra={"cause": str(exc), "n_decisions": n_decisions})
+        self._away_until = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    def _set_aside(self, decisions: list[DecisionRecord]) -> list[DecisionRecord]:
+        """Put decisions into the spool; return those that it did not take."""
+        if self._spool is None or not decisions:
+            return decisions
+        try:
+            n_taken = self._spool.add(decisions)
+        except SPOOL_FAILURES as exc:
+            self._note_spool(exc)
+            return decisions
+        for record in decisions[:n_taken]:
+            self._waiting.pop(record.decision_id, None)
+        self._telemetry.observe(RECORDS_SPOOLED, n_taken)
+        self._telemetry.observe(SPOOL_RECORDS, self._n_spooled())
+        if n_taken < len(decisions):
+            logger.error("the spool is full", extra={"spool": str(self._spool.path), "n_records": self._n_spooled()})
+        return decisions[n_taken:]
+
+    def _drain_some(self) -> None:
+        """Write the oldest of the spool, unless the database is away."""
+        if self._spool is None or not len(self._spool) or self._is_left_alone():
+            return
+        try:
+            found = self._spool.oldest(_BATCH_SIZE)
+            readable = [record for record in found.values() if record is not None]
+            self._lose(len(found) - len(readable), "unreadable")
+            if self._write(_Batch(decisions=readable)):
+                self._spool.remove(list(found))
+                self._telemetry.observe(SPOOL_RECORDS, self._n_spooled())
+                if not self._n_spooled():
+                    logger.info("the spool is drained")
+        except SPOOL_FAILURES as exc:
+            self._note_spool(exc)
+            # Its rows stay; without a pause this thread would ask for them again at once.
+            time.sleep(_LONGEST_PAUSE_S)
+
+    def _find_spooled(self, decision_ids: list[str]) -> list[DecisionRecord]:
+        if not decision_ids or self._spool is None or not len(self._spool):
+            return []
+        try:
+            return self._spool.find(decision_ids)
+        except SPOOL_FAILURES as exc:
+            self._note_spool(exc)
+            return []
+
+    def _n_spooled(self) -> int:
+        return 0 if self._spool is None else len(self._spool)
+
+    def _note_spool(self, exc: Exception) -> None:
+        self._telemetry.observe(SPOOL_FAILED)
+        logger.error("the spool failed", extra={"error": type(exc).__name__, "cause": str(exc)})
 
     def _finish(self, batch: _Batch, written: Written) -> None:
+        self._pause_s, self._away_until = _FIRST_PAUSE_S, 0.0
+        self._telemetry.observe(STORE_UP, 1)
         refused = {id(refusal.record): refusal.error for refusal in written.refused}
         for record in batch.decisions:
             self._waiting.pop(record.decision_id, None)
@@ -203,3 +315,7 @@ class Recorder:
         if n_records:
             self._telemetry.observe(RECORDS_LOST, n_records, cause=cause)
             logger.error("decision records lost", extra={"n_records": n_records, "cause": cause})
+
+
+def _away() -> StoreUnavailableError:
+    return StoreUnavailableError("The record store is away. Send the feedback again in a moment.")

@@ -8,10 +8,12 @@ import base64
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPException
@@ -24,6 +26,7 @@ from urllib.request import Request, urlopen
 from pointsman.classifier.aliases import AliasFolder
 from pointsman.classifier.bundle import FILES, MANIFEST, load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleError, BundleNotFoundError
+from pointsman.classifier.signature import SIGNATURE
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +47,14 @@ def names_registry(path: Path) -> bool:
 class RegistryMirror:
     """Keeps a local alias folder as an alias of the registry says."""
 
-    def __init__(self, url: str, named: str, folder: Path) -> None:
+    def __init__(self, url: str, named: str, folder: Path, *, wants_signature: bool = False) -> None:
         found = _NAMED.fullmatch(named)
         if found is None:
             msg = f"POINTSMAN_BUNDLE is {named!r}; expected models:/NAME@ALIAS, such as models:/pointsman@champion."
             raise BundleNotFoundError(msg)
         self._name, self._alias = found["name"], found["alias"]
         self._base, self._headers = _without_password(url)
+        self._wants_signature = wants_signature
         self.folder = folder / hashlib.sha256(f"{self._base} {named}".encode()).hexdigest()[:16]
 
     def refresh(self) -> None:
@@ -78,9 +82,17 @@ class RegistryMirror:
         folder = AliasFolder(self.folder)
         present = folder.champion()
         if present is not None and present.pointer.digest == digest:
+            # A bundle may be signed after it was registered.
+            target = folder.bundle(present.pointer)
+            if self._wants_signature and not (target / SIGNATURE).is_file():
+                self._fetch_signature(self._place(version), target)
             return
         with tempfile.TemporaryDirectory() as scratch:
-            self._fetch(str(version["run_id"]), Path(scratch))
+            place = self._place(version)
+            for name in (*FILES, MANIFEST):
+                self._fetch(place, name, Path(scratch))
+            if self._wants_signature:
+                self._fetch_signature(place, Path(scratch))
             found = load_bundle(Path(scratch)).digest
             if found != digest:
                 msg = f"the registry gave bundle {found[:12]}..., its tag says {digest[:12]}.... Register it again."
@@ -97,19 +109,33 @@ class RegistryMirror:
                 raise
             logger.warning("the registry cannot be used, its mirror serves", extra={"problem": str(exc)})
 
-    def _fetch(self, run_id: str, folder: Path) -> None:
-        root = str(self._get("runs/get", run_id=run_id)["run"]["info"]["artifact_uri"])
+    def _place(self, version: Mapping[str, Any]) -> str:
+        """Return the path of a version's bundle among the server's artifacts."""
+        root = str(self._get("runs/get", run_id=str(version["run_id"]))["run"]["info"]["artifact_uri"])
         if not root.startswith(_PROXIED):
             msg = f"the registry keeps artifacts at {root.partition(':')[0]}:; expected a server that proxies them."
             raise BundleNotFoundError(msg)
-        path = urlsplit(root).path.strip("/")
-        for name in (*FILES, MANIFEST):
-            place = quote(f"{path}/{_BUNDLE}/{name}")
+        return f"{urlsplit(root).path.strip('/')}/{_BUNDLE}"
+
+    def _fetch(self, place: str, name: str, folder: Path) -> None:
+        # A name of its own until it is whole: a server may read the folder.
+        scratch = folder / f".{name}.{uuid.uuid4().hex}"
+        try:
             with (
-                self._open(f"/api/2.0/mlflow-artifacts/artifacts/{place}") as answer,
-                (folder / name).open("wb") as file,
+                self._open(f"/api/2.0/mlflow-artifacts/artifacts/{quote(f'{place}/{name}')}") as answer,
+                scratch.open("wb") as file,
             ):
                 shutil.copyfileobj(answer, file)
+            os.replace(scratch, folder / name)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def _fetch_signature(self, place: str, folder: Path) -> None:
+        try:
+            self._fetch(place, SIGNATURE, folder)
+        except BundleNotFoundError as exc:
+            # Not signed yet: whoever asks for a signature says so.
+            logger.debug("no signature in the registry", extra={"problem": str(exc)})
 
     def _get(self, what: str, **query: str) -> Any:
         with self._open(f"/api/2.0/mlflow/{what}?{urlencode(query)}") as answer:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from .access import Access
 from .bundle_watch import BundleWatch
 from .deciding import Decider
 from .live_model import LiveModel
@@ -26,6 +27,7 @@ class Services:
     recorder: Recorder
     telemetry: Telemetry
     upkeep: Upkeep
+    access: Access
     watch: BundleWatch
     weave: Routes
 

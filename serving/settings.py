@@ -1,6 +1,7 @@
 """The service's settings: read once from `POINTSMAN_*`, checked, then immutable."""
 
 import os
+from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -41,6 +42,9 @@ class Settings(BaseSettings):
         description="Bundle folder, alias folder whose champion serves, or models:/NAME@ALIAS of the registry; "
         "the bundle in the package when unset.",
     )
+    bundle_key: Path | None = Field(
+        None, description="PEM file with an Ed25519 public key; a bundle that it did not sign is refused."
+    )
     registry_url: str | None = Field(
         None, repr=False, description="MLflow server of the model registry: http(s)://[user:password@]HOST."
     )
@@ -80,6 +84,9 @@ class Settings(BaseSettings):
     store_text: bool = Field(False, description="Store prompts and comments with the records.")
     max_body_bytes: int = Field(32 * 1024**2, ge=1024, description="Larger bodies get 413.")
     worker_read_bytes: int = Field(64 * 1024, ge=0, description="Larger bodies are read off the event loop.")
+    max_held_bytes: int = Field(
+        512 * 1024**2, ge=1024, description="Bodies held at once; beyond it the safe default is given unread."
+    )
     n_threads: int = Field(1, ge=1, le=256, description="Threads of one inference.")
     max_bundle_slowdown: float = Field(
         3.0, gt=0, description="A new bundle that takes more times as long as the one that serves is refused."
@@ -89,7 +96,14 @@ class Settings(BaseSettings):
     classify_max_inputs: int = Field(256, ge=1, le=4096, description="Inputs of one /v1/classify.")
     max_queued_classifies: int = Field(4, ge=1, description="Batches in wait before /v1/classify answers 429.")
     max_queued_records: int = Field(10_000, ge=1, description="Records in wait for the store before they are lost.")
+    spool: Path | None = Field(
+        None,
+        description="File that keeps decisions while the database is away; beside an SQLite database, or in the user's "
+        "data folder, when unset.",
+    )
+    spool_max_bytes: int = Field(256 * 1024**2, ge=0, description="Room for them; 0: none are kept on the disk.")
     store_timeout_s: float = Field(10.0, gt=0, description="Wait for a commit before feedback gets 503.")
+    drain_timeout_s: int = Field(10, ge=1, description="Wait at shutdown for requests that are being answered.")
     flush_timeout_s: float = Field(10.0, gt=0, description="Wait for the store at shutdown.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged to stderr.")
 
@@ -158,6 +172,16 @@ class Settings(BaseSettings):
     def checks_keys(self) -> bool:
         """Say whether requests need a key."""
         return self.keys == "on" or (self.keys == "auto" and not is_loopback(self.host))
+
+    def spool_path(self) -> Path:
+        """Return the spool's file: another one for every database, since what waits for one is not the other's."""
+        if self.spool is not None:
+            return self.spool
+        url = make_url(self.database_url)
+        if url.get_backend_name() == "sqlite":
+            return Path(f"{url.database}.spool")
+        named = url.set(query={}, password=None).render_as_string() + str(url.query.get("host", ""))
+        return data_folder() / f"spool-{sha256(named.encode()).hexdigest()[:12]}.sqlite"
 
     def shown_database(self) -> str:
         """Return the database's URL without its password and options."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -51,7 +51,10 @@ DECISIONS: Final = sa.Table(
     sa.Column("turn", sa.Text),
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("policy_version", sa.Text, nullable=False),
+    sa.Column("project", sa.Text),
     sa.Column("record", JSON_TYPE, nullable=False),
+    # The newest of one kind are found without looking at the rest.
+    *(sa.Index(f"ix_decisions_{name}", name, "created_at") for name in ("category", "risk", "model", "project")),
 )
 FEEDBACK: Final = sa.Table(
     "feedback",
@@ -84,8 +87,9 @@ class Written:
 class Store:
     """Reads and appends records. Every method blocks, and raises `StoreUnavailableError` when the database does."""
 
-    def __init__(self, database_url: str) -> None:
-        self.engine = _create_engine(database_url)
+    def __init__(self, database_url: str, *, timeout_s: float | None = None) -> None:
+        """Nothing is connected to yet. A server that does not answer a statement in time counts as away."""
+        self.engine = _create_engine(database_url, timeout_s)
 
     def append(self, decisions: Sequence[DecisionRecord], feedback: Sequence[FeedbackRecord]) -> Written:
         """Commit all records in one transaction; a decision already there is left as it is."""
@@ -107,7 +111,7 @@ class Store:
 
     def decision(self, decision_id: str) -> DecisionRecord:
         """Return one decision, or raise `DecisionNotFoundError`."""
-        query = sa.select(DECISIONS.c.record).where(DECISIONS.c.decision_id == _clean(decision_id))
+        query = sa.select(DECISIONS.c.record).where(DECISIONS.c.decision_id == clean(decision_id))
         try:
             with self.engine.connect() as connection:
                 row = connection.execute(query).scalar_one_or_none()
@@ -121,7 +125,7 @@ class Store:
         """Return the feedback on one decision, oldest first."""
         query = (
             sa.select(FEEDBACK.c.record)
-            .where(FEEDBACK.c.decision_id == _clean(decision_id))
+            .where(FEEDBACK.c.decision_id == clean(decision_id))
             .order_by(FEEDBACK.c.created_at, FEEDBACK.c.feedback_id)
         )
         try:
@@ -150,11 +154,10 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(sqlite_begin="IMMEDIATE")
 
 
-def _create_engine(database_url: str) -> Engine:
+def _create_engine(database_url: str, timeout_s: float | None) -> Engine:
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite":
-        # pre_ping: a connection that the server closed overnight is replaced, not reported.
-        return sa.create_engine(url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 5})
+        return _postgres_engine(url, timeout_s)
     folder = Path(url.database or "").parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,6 +166,20 @@ def _create_engine(database_url: str) -> Engine:
     engine = sa.create_engine(url)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:
+    # pre_ping: a connection that the server closed overnight is replaced, not reported. Whoever waits for a connection
+    # waits for other statements to end.
+    waits = {} if timeout_s is None else {"pool_timeout": timeout_s}
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 5}, **waits)
+    if timeout_s is not None:
+        # Imported here: with SQLite the driver need not be there.
+        from .postgres import bounded_connection
+
+        bounded = bounded_connection(timeout_s)
+        sa.event.listen(engine, "do_connect", lambda _dialect, _entry, args, options: bounded.connect(*args, **options))
     return engine
 
 
@@ -189,7 +206,7 @@ def _insert_new(connection: Connection, table: sa.Table, rows: list[dict[str, An
 
 
 def _append_feedback(connection: Connection, record: FeedbackRecord) -> ServingError | None:
-    known = sa.select(DECISIONS.c.decision_id).where(DECISIONS.c.decision_id == _clean(record.decision_id))
+    known = sa.select(DECISIONS.c.decision_id).where(DECISIONS.c.decision_id == clean(record.decision_id))
     if connection.execute(known).first() is None:
         return DecisionNotFoundError()
     row = _feedback_row(record)
@@ -203,7 +220,7 @@ def _append_feedback(connection: Connection, record: FeedbackRecord) -> ServingE
 
 
 def _decision_row(record: DecisionRecord) -> dict[str, Any]:
-    row = _clean(record.to_json())
+    row = clean(record.to_json())
     columns = {name: row[name] for name in DECISIONS.c.keys() if name in row}  # noqa: SIM118 - a collection, not a dict
     for head in HEADS:
         columns[head] = None if record.assessment is None else getattr(record.assessment, head).label
@@ -211,18 +228,18 @@ def _decision_row(record: DecisionRecord) -> dict[str, Any]:
 
 
 def _feedback_row(record: FeedbackRecord) -> dict[str, Any]:
-    row = _clean(record.to_json())
+    row = clean(record.to_json())
     return {name: row[name] for name in ("feedback_id", "decision_id", "created_at", "outcome")} | {"record": row}
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """Replace what PostgreSQL's text cannot hold (NUL) and UTF-8 cannot encode (lone surrogates)."""
     if isinstance(value, str):
         return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
+        return {clean(key): clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     return value
 
 

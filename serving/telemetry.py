@@ -17,9 +17,15 @@ FEEDBACK: Final = "pointsman_feedback_total"
 RECORDS_WRITTEN: Final = "pointsman_records_written_total"
 RECORDS_LOST: Final = "pointsman_records_lost_total"
 RECORDS_WAITING: Final = "pointsman_records_waiting"
+RECORDS_SPOOLED: Final = "pointsman_records_spooled_total"
+SPOOL_RECORDS: Final = "pointsman_spool_records"
+SPOOL_FAILED: Final = "pointsman_spool_failures_total"
 STORE_FAILURES: Final = "pointsman_store_failures_total"
+STORE_UP: Final = "pointsman_store_up"
 SESSION_STORE_FAILURES: Final = "pointsman_session_store_failures_total"
 RELOADS: Final = "pointsman_reloads_total"
+BUNDLE_INTACT: Final = "pointsman_bundle_intact"
+BODY_BYTES: Final = "pointsman_body_bytes"
 READY: Final = "pointsman_ready"
 BUNDLE_SWAPS: Final = "pointsman_bundle_swaps_total"
 BUNDLE_REFUSED: Final = "pointsman_bundle_refused"
@@ -46,9 +52,15 @@ NAMES: Final = (
     RECORDS_WRITTEN,
     RECORDS_LOST,
     RECORDS_WAITING,
+    RECORDS_SPOOLED,
+    SPOOL_RECORDS,
+    SPOOL_FAILED,
     STORE_FAILURES,
+    STORE_UP,
     SESSION_STORE_FAILURES,
     RELOADS,
+    BUNDLE_INTACT,
+    BODY_BYTES,
     READY,
     BUNDLE_SWAPS,
     BUNDLE_REFUSED,
@@ -82,6 +94,8 @@ class Telemetry:
             FEEDBACK: self._counter(FEEDBACK, "Feedback committed.", "outcome"),
             RECORDS_WRITTEN: self._counter(RECORDS_WRITTEN, "Records committed.", "table"),
             RECORDS_LOST: self._counter(RECORDS_LOST, "Decision records never written, by cause.", "cause"),
+            RECORDS_SPOOLED: self._counter(RECORDS_SPOOLED, "Decision records put on this machine's disk."),
+            SPOOL_FAILED: self._counter(SPOOL_FAILED, "Failures of the spool's file."),
             STORE_FAILURES: self._counter(STORE_FAILURES, "Transactions that failed."),
             SESSION_STORE_FAILURES: self._counter(SESSION_STORE_FAILURES, "Failures of the shared session store."),
             RELOADS: self._counter(RELOADS, "Changes of catalogue or policy files seen, by outcome.", "outcome"),
@@ -104,6 +118,12 @@ class Telemetry:
             INFERENCES_WAITING: self._gauge(INFERENCES_WAITING, "Inferences in wait or running."),
             RECORDS_WAITING: self._gauge(RECORDS_WAITING, "Records in wait for the store."),
             BUNDLE_REFUSED: self._gauge(BUNDLE_REFUSED, "1 while the bundle that is named does not serve."),
+            SPOOL_RECORDS: self._gauge(
+                SPOOL_RECORDS, "Decision records on this machine's disk, in wait for the store."
+            ),
+            STORE_UP: self._gauge(STORE_UP, "1 when the last transaction went well, 0 when it failed."),
+            BUNDLE_INTACT: self._gauge(BUNDLE_INTACT, "1 while the bundle's files are what is served."),
+            BODY_BYTES: self._gauge(BODY_BYTES, "Bytes of bodies held for /v1/decide."),
             READY: self._gauge(READY, "1 when the model is warm and the store can be reached."),
             DRIFT_SCORE: self._gauge(
                 DRIFT_SCORE, "How far recent turns differ from those before, by signal.", "signal"

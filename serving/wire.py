@@ -60,6 +60,15 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._is_too_large = True
             self.send_400_response("")
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Go on with the answer when a client has said all it wants to; end the connection otherwise."""
+        cycle = self.cycle
+        is_waiting = cycle is not None and not cycle.response_complete and not cycle.more_body
+        if not is_waiting or self.scheme == "https":  # TLS cannot be closed by half
+            return None
+        cycle.keep_alive = False
+        return True
+
     def on_headers_complete(self) -> None:
         n_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if n_bytes > self.bounds.max_header_bytes or len(self.headers) > self.bounds.max_headers:

@@ -108,7 +108,8 @@ class Processor:
                     yield wire.ProcessingResponse(request_trailers=wire.TrailersResponse())
                 case other:
                     # Asked for by a configuration other than ours; each message wants its answer.
-                    yield wire.ProcessingResponse(**{str(other): _EMPTY[str(other)]()})
+                    empty: Any = {str(other): _EMPTY[str(other)]()}
+                    yield wire.ProcessingResponse(**empty)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -33,7 +33,10 @@ async def classify(request: Request) -> Response:
     settings, model = services.settings, services.model
     body = await read_body(request, settings.max_body_bytes, settings.body_timeout_s)
     read = partial(_turns, services, body, request.headers.get("content-encoding", ""))
-    turns = await model.read(read) if len(body) > settings.worker_read_bytes else read()
+    if len(body) > settings.worker_read_bytes:
+        turns = await model.read(read, max_waiting=settings.max_queued_classifies)
+    else:
+        turns = read()
     max_waiting: int | None = settings.max_queued_classifies
     assessments: list[Assessment] = []
     for start in range(0, len(turns), _BATCH_SIZE):

@@ -9,7 +9,8 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from pointsman.classifier.answers import decision_answer
 from pointsman.classifier.records import DecisionRecord
-from pointsman.serving.bodies import read_body
+from pointsman.serving.bodies import NoRoomError, held_body
+from pointsman.serving.errors import DecisionNotFoundError, StoreUnavailableError
 from pointsman.serving.questions import Delivery
 from pointsman.serving.schemas import DecisionAnswer, ErrorAnswer, decision_headers
 from pointsman.serving.services import Services, services_of
@@ -86,8 +87,12 @@ async def read_decision(request: Request, decision_id: str) -> Response:
 
 async def _decided(request: Request, path: str) -> Response:
     services = services_of(request)
-    body = await read_body(request, services.settings.max_body_bytes, services.settings.body_timeout_s)
-    answer = await services.decider.answer(Delivery(body, dict(request.headers), path))
+    settings, decider = services.settings, services.decider
+    try:
+        async with held_body(request, settings.max_body_bytes, settings.body_timeout_s, decider.room) as body:
+            answer = await decider.answer(Delivery(body, dict(request.headers), path))
+    except (NoRoomError, MemoryError):
+        answer = decider.answer_unread()
     return Response(
         orjson.dumps(decision_answer(answer.decision)),
         headers=decision_headers(answer.decision),
@@ -96,7 +101,13 @@ async def _decided(request: Request, path: str) -> Response:
 
 
 def _stored(services: Services, decision_id: str, waiting: DecisionRecord | None) -> dict[str, Any]:
-    if waiting is not None:
-        return waiting.to_json() | {"feedback": []}
-    record = services.store.decision(decision_id)
-    return record.to_json() | {"feedback": [given.to_json() for given in services.store.feedback_of(decision_id)]}
+    # The spool first: a record is in both for a moment as it leaves. The store counts: feedback is there alone.
+    waiting = waiting or services.recorder.spooled(decision_id)
+    try:
+        record = services.store.decision(decision_id)
+        feedback = [given.to_json() for given in services.store.feedback_of(decision_id)]
+    except (DecisionNotFoundError, StoreUnavailableError):
+        if waiting is None:
+            raise
+        record, feedback = waiting, []
+    return record.to_json() | {"feedback": feedback}

@@ -36,11 +36,12 @@ async def savings(request: Request, since: str | None = None, until: str | None 
     """
     services = services_of(request)
     begin = day_of(since, "since") or (datetime.now(UTC) - timedelta(days=_DAYS)).date().isoformat()
-    answer = await run_in_threadpool(_answer, services, begin, day_of(until, "until"))
+    answer = await run_in_threadpool(savings_between, services, begin, day_of(until, "until"))
     return Response(orjson.dumps(answer), media_type="application/json")
 
 
-def _answer(services: Services, since: str, until: str) -> dict[str, Any]:
+def savings_between(services: Services, since: str, until: str) -> dict[str, Any]:
+    """Return the savings of days from one on and before another, empty for no end; blocks."""
     cases = logged_cases(services.store, since, until, newest=MAX_REQUESTS)
     notes: tuple[str, ...] = ()
     if len(cases) == MAX_REQUESTS:

@@ -21,6 +21,12 @@ from .fakes import FakeAssessor, fake_router
 from .postgres import running_postgres
 
 
+@pytest.fixture(autouse=True)
+def own_data_folder(tmp_path, monkeypatch):
+    """What no test names a place for must not end up among the files of whoever runs the tests."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture(scope="session")
 def postgres_server():
     with running_postgres() as url:
@@ -39,7 +45,7 @@ def migrated_postgres(postgres_server):
 @pytest.fixture
 def postgres_url(postgres_server, migrated_postgres):
     with migrated_postgres.engine.begin() as connection:
-        connection.exec_driver_sql("TRUNCATE decisions, feedback, api_keys")
+        connection.exec_driver_sql("TRUNCATE decisions, feedback, api_keys, reviews")
     return postgres_server
 
 

@@ -48,6 +48,7 @@ class FakeAssessor:
         )
 
 
-def fake_router(assessor=None):
+def fake_router(assessor=None, sessions=None):
     """Return a real router around a fake assessor."""
-    return Router(assessor or FakeAssessor(), Catalog.load(DEFAULT_CATALOG), Policy.load(DEFAULT_POLICY))
+    catalog, policy = Catalog.load(DEFAULT_CATALOG), Policy.load(DEFAULT_POLICY)
+    return Router(assessor or FakeAssessor(), catalog, policy, sessions)

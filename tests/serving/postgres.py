@@ -19,26 +19,75 @@ import psycopg
 
 
 @contextmanager
-def running_postgres():
+def running_postgres(*options, data=None):
     """Start a server and yield the URL of its `postgres` database."""
-    folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-"))
-    as_user = _unprivileged(folder)
+    server = PostgresServer(*options, data=data)
     try:
-        binaries = _binaries(folder)
-        with open(folder / "log", "wb") as log:
-            run = {"cwd": folder, "stdout": log, "stderr": log} | as_user
-            initdb = [binaries / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust", "--no-sync"]
-            subprocess.run([*initdb, "-E", "UTF8", "--locale=C"], check=True, **run)
-            options = ["-h", "", "-k", folder, "-c", "fsync=off"]
-            server = subprocess.Popen([binaries / "postgres", "-D", folder / "data", *options], **run)
-        try:
-            _wait_for(folder, server)
-            yield f"postgresql://postgres@/postgres?host={folder}"
-        finally:
-            server.send_signal(signal.SIGQUIT)  # at once: nothing in it is worth a checkpoint
-            server.wait(20)
+        server.start()
+        yield server.url
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.remove()
+
+
+class PostgresServer:
+    """A server that a test may stop, freeze and start again, with options of its own and its data where it likes."""
+
+    def __init__(self, *options, data=None):
+        self.folder = Path(tempfile.mkdtemp(prefix="pointsman-pg-"))
+        self.url = f"postgresql://postgres@/postgres?host={self.folder}"
+        self._data = data or self.folder / "data"
+        self._options = ["-h", "", "-k", self.folder, "-c", "fsync=off", *options]
+        self._as_user = _unprivileged(self.folder)
+        self.binaries = _binaries(self.folder)
+        self._process = None
+
+    def start(self):
+        if not (self._data / "PG_VERSION").exists():
+            initdb = [self.binaries / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "--no-sync"]
+            self.run([*initdb, "-E", "UTF8", "--locale=C"])
+        self._process = self._open([self.binaries / "postgres", "-D", self._data, *self._options])
+        _wait_for(self.folder, self._process)
+        return self
+
+    def own(self, folder):
+        """Let its user write to a folder."""
+        if self._as_user:
+            os.chown(folder, self._as_user["user"], self._as_user["group"])
+
+    def run(self, command):
+        """Run one of its programs as its user."""
+        process = self._open(command)
+        if process.wait(60):
+            raise RuntimeError((self.folder / "log").read_text())
+
+    def stop(self):
+        """At once: nothing in it is worth a checkpoint."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(20)
+            self._process = None
+
+    def freeze(self):
+        """Let every process of it take what comes and answer nothing."""
+        self._signal_all(signal.SIGSTOP)
+
+    def thaw(self):
+        self._signal_all(signal.SIGCONT)
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _open(self, command):
+        with open(self.folder / "log", "ab") as log:
+            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, **self._as_user)
+
+    def _signal_all(self, number):
+        server = self._process.pid
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        for process in (server, *map(int, children)):
+            os.kill(process, number)
 
 
 def _unprivileged(folder):

@@ -48,6 +48,9 @@ class RedisServer:
     def thaw(self):
         os.kill(self._process.pid, signal.SIGCONT)
 
+    def client(self):
+        return redis.Redis.from_url(self.url)
+
     def remove(self):
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -17,7 +17,17 @@ from pointsman.serving.store import Store
 from .clients import RACE, claude_body
 from .conftest import wait_until_ready
 
-OPEN = {"/healthz", "/livez", "/readyz", "/docs", "/openapi.json"}
+OPEN = {
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/docs",
+    "/openapi.json",
+    "/",
+    "/console/sign-in",
+    "/console/sign-out",
+    "/console/static/0/console.css",
+}
 ASKED = {"json": {"prompt": RACE}}
 
 
@@ -58,8 +68,13 @@ def routes_of(app):
 
 
 def test_every_route_but_the_open_ones_asks_for_a_key(guarded, router, keys):
-    paths = {path.replace("{path:any}", "v1/messages").replace("{decision_id}", "x") for path in routes_of(guarded.app)}
-    refused = {path for path in paths if guarded.request("GET", path).status_code == 401}
+    paths = {
+        path.replace("{path:any}", "v1/messages")
+        .replace("{decision_id}", "x")
+        .replace("{digest}/{name:path}", "0/console.css")
+        for path in routes_of(guarded.app)
+    }
+    refused = {path for path in paths if guarded.get(path, follow_redirects=False).status_code == 401}
     assert paths - refused == OPEN
     assert len(refused) >= 7
 
@@ -85,6 +100,12 @@ def test_path_that_is_nowhere_asks_for_a_key_too(guarded, keys):
         ("GET", "/v1/decisions/none", {"review"}),
         ("GET", "/info", {"operate"}),
         ("GET", "/metrics", {"operate"}),
+        ("GET", "/console/live", {"view", "review", "operate"}),
+        ("GET", "/console/models", {"view", "review", "operate"}),
+        ("GET", "/console/nowhere", {"view", "review", "operate"}),
+        ("GET", "/console/review", {"review"}),
+        ("GET", "/console/review/agreement", {"review"}),
+        ("GET", "/console/audit", {"operate"}),
     ],
 )
 def test_each_role_opens_its_own_routes_alone(guarded, keys, method, path, roles):

@@ -19,6 +19,7 @@ from pointsman.serving.privacy import delete_older, export_session, forget_sessi
 from pointsman.serving.redis_sessions import RedisSessions
 from pointsman.serving.retention import delete_expired, keep_retention
 from pointsman.serving.settings import load_settings
+from pointsman.serving.spool import open_spool
 from pointsman.serving.store import Store
 
 from .clients import RACE, TYPO, claude_body
@@ -241,3 +242,24 @@ def test_forget_command_deletes_nothing_while_redis_is_away(run, sqlite_url, red
     assert (status, is_there(store, mine)) == (2, True)
     assert err == "pointsman: the session store failed (ConnectionError); nothing was deleted. Check it, then retry.\n"
     store.close()
+
+
+class TestSpool:
+    """Records that still wait for the database are a person's records too."""
+
+    @pytest.fixture
+    def spool(self, sqlite_url):
+        spool = open_spool(load_settings(database_url=sqlite_url))
+        spool.add([decision_row(session_id="mine"), decision_row(session_id="other")])
+        yield spool
+        spool.close()
+
+    def test_forgetting_takes_them_too(self, spool, sqlite_url, capsys):
+        assert main(["forget", "--session", "mine", "--database-url", sqlite_url]) == 0
+        assert "Deleted 1 decisions that waited for the database" in capsys.readouterr().out
+        assert [row.session_id for row in spool.oldest(5).values()] == ["other"]
+
+    def test_export_shows_them_too(self, spool, sqlite_url, capsys):
+        assert main(["export", "--session", "mine", "--database-url", sqlite_url]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        assert json.loads(line)["session_id"] == "mine"

@@ -4,16 +4,16 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 
+from pointsman.serving.console.decisions import Filter, list_decisions
 from pointsman.serving.errors import StoreUnavailableError, StoreVersionError
 from pointsman.serving.key_store import create_key, read_keys
 from pointsman.serving.migrations import migrate
 from pointsman.serving.store import METADATA, Store
 
+from .databases import DECISION_IDS, FOLDER, fill, go_to, load, revision_of, revisions
 from .rows import decision_row, feedback_row
 
 
@@ -28,14 +28,9 @@ def empty(request, tmp_path):
     store.close()
 
 
-def revision(store):
-    with store.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
 def test_empty_database_gets_the_tables(empty):
     migrate(empty.engine)
-    tables = {"decisions", "feedback", "api_keys", "audit", "alembic_version"}
+    tables = {"decisions", "feedback", "api_keys", "audit", "reviews", "alembic_version"}
     assert set(sa.inspect(empty.engine).get_table_names()) == tables
 
 
@@ -53,15 +48,6 @@ def test_migrating_again_changes_nothing(empty):
     assert empty.decision(row.decision_id) == row
 
 
-def go_to(store, target):
-    """Run Alembic towards a revision, as an operator would."""
-    config = Config()
-    config.set_main_option("script_location", "pointsman.serving:migrations")
-    with store.engine.begin() as connection:
-        config.attributes["connection"] = connection
-        (command.downgrade if target < revision(store) else command.upgrade)(config, target)
-
-
 def test_filled_database_goes_back_and_forward_with_its_records(empty):
     migrate(empty.engine)
     row = decision_row()
@@ -74,6 +60,14 @@ def test_filled_database_goes_back_and_forward_with_its_records(empty):
     assert (empty.decision(row.decision_id), empty.feedback_of(row.decision_id)) == (row, [given])
     assert read_keys(empty) == []
     create_key(empty, "gateway", ["decide"], actor="me")
+
+
+def test_projects_of_older_records_are_found(empty):
+    migrate(empty.engine)
+    empty.append([decision_row(project="website"), decision_row()], [])
+    go_to(empty, "0002")
+    migrate(empty.engine)
+    assert [row.project for row in list_decisions(empty, Filter(project="website")).rows] == ["website"]
 
 
 def test_processes_that_start_at_once_do_not_collide(empty):
@@ -91,14 +85,14 @@ def test_processes_that_start_at_once_do_not_collide(empty):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert revision(empty) == "0002"
+    assert revision_of(empty) == revisions()[-1]
 
 
 def test_newer_database_is_refused_with_what_to_do(empty):
     migrate(empty.engine)
     with empty.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to 0002\. Upgrade pointsman"):
+    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to \w+\. Upgrade pointsman"):
         migrate(empty.engine)
 
 
@@ -109,3 +103,44 @@ def test_database_that_cannot_be_opened_is_named_without_its_password():
     assert "hunter2" not in str(raised.value)
     assert "user:***@127.0.0.1" in str(raised.value)
     store.close()
+
+
+def test_every_head_has_its_filled_databases():
+    wanted = {f"{revision}-{kind}.sql" for revision in revisions() for kind in ("sqlite", "postgresql")}
+    assert {path.name for path in FOLDER.glob("*.sql")} == wanted, "Run: python -m tests.serving.databases"
+
+
+def contents(store):
+    """Return every row of every table."""
+    metadata = sa.MetaData()
+    metadata.reflect(store.engine)
+    with store.engine.connect() as connection:
+        return {
+            name: sorted(map(repr, connection.execute(sa.select(table)).all()))
+            for name, table in metadata.tables.items()
+        }
+
+
+@pytest.mark.parametrize("old", revisions())
+def test_filled_database_of_every_revision_comes_forward_whole(empty, old):
+    load(empty, old)
+    before = contents(empty)
+    migrate(empty.engine)
+    after = contents(empty)
+    assert all(after[name] == rows for name, rows in before.items() if name != "alembic_version")
+    assert [empty.decision(decision_id).decision_id for decision_id in DECISION_IDS] == list(DECISION_IDS)
+    assert len(empty.feedback_of(DECISION_IDS[0])) == 3
+    with empty.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+@pytest.mark.parametrize("old", ["base", *revisions()])
+def test_filled_database_goes_back_to_every_revision_and_comes_forward(empty, old):
+    migrate(empty.engine)
+    fill(empty)
+    kept = contents(empty)
+    go_to(empty, old)
+    back = contents(empty)
+    assert all(rows == kept[name] for name, rows in back.items() if name != "alembic_version")
+    migrate(empty.engine)
+    assert all(rows == contents(empty)[name] for name, rows in back.items() if name != "alembic_version")

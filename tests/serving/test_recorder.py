@@ -9,8 +9,18 @@ import pytest
 from pointsman.classifier.errors import InputError
 from pointsman.serving.errors import DecisionNotFoundError, RecordRejectedError, StoreUnavailableError
 from pointsman.serving.recorder import Recorder
+from pointsman.serving.spool import Spool
 from pointsman.serving.store import Written
-from pointsman.serving.telemetry import RECORDS_LOST, RECORDS_WRITTEN, STORE_FAILURES, Telemetry
+from pointsman.serving.telemetry import (
+    RECORDS_LOST,
+    RECORDS_SPOOLED,
+    RECORDS_WRITTEN,
+    SPOOL_FAILED,
+    SPOOL_RECORDS,
+    STORE_FAILURES,
+    STORE_UP,
+    Telemetry,
+)
 
 from .rows import decision_row, feedback_row
 
@@ -209,3 +219,113 @@ def test_recorder_that_writes_nothing_is_not_running(fake, telemetry):
     recorder.stop(5)
     with pytest.raises(StoreUnavailableError, match="has ended"):
         recorder.require_running()
+
+
+class TestSpool:
+    """With a file to put decisions in while the database is away."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        return tmp_path / "spool.sqlite"
+
+    @pytest.fixture
+    def start(self, fake, telemetry, path):
+        """Start a recorder over the file, as often as a service restarts."""
+        started = []
+
+        def start(*, max_bytes=10**7, max_queued=50):
+            spool = Spool(path, max_bytes=max_bytes)
+            recorder = Recorder(fake, telemetry, max_queued=max_queued, spool=spool)
+            recorder.start()
+            started.append(recorder)
+            return recorder
+
+        yield start
+        fake.gate.set()
+        fake.away = False
+        for recorder in started:
+            if recorder._thread.is_alive():
+                recorder.stop(5)
+
+    def test_decisions_go_to_the_disk_and_drain_in_order_once_it_is_back(self, start, fake, telemetry):
+        recorder, rows = start(), [decision_row() for _ in range(20)]
+        fake.away = True
+        for row in rows:
+            recorder.submit(row)
+        until(lambda: value(telemetry, SPOOL_RECORDS) == 20)
+        assert (value(telemetry, RECORDS_SPOOLED), value(telemetry, STORE_UP)) == (20, 0)
+        fake.away = False
+        until(lambda: value(telemetry, SPOOL_RECORDS) == 0)
+        assert (fake.decisions, value(telemetry, STORE_UP)) == (rows, 1)
+
+    def test_spooled_decisions_survive_a_restart(self, start, fake, telemetry):
+        fake.away = True
+        rows, recorder = [decision_row() for _ in range(3)], start()
+        for row in rows:
+            recorder.submit(row)
+        recorder.stop(0.3)
+        assert value(telemetry, RECORDS_LOST, cause="shutdown") == 0
+        fake.away = False
+        start()
+        until(lambda: fake.decisions == rows)
+
+    def test_writer_that_hangs_at_shutdown_loses_nothing(self, start, fake, telemetry):
+        recorder, row = start(), decision_row()
+        fake.gate.clear()
+        recorder.submit(row)
+        assert fake.entered.wait(5)
+        recorder.stop(0.2)
+        assert value(telemetry, RECORDS_LOST, cause="shutdown") == 0
+        assert recorder.spooled(row.decision_id) == row
+
+    def test_feedback_on_a_spooled_decision_finds_it(self, store, telemetry, path):
+        spool, row = Spool(path, max_bytes=10**7), decision_row()
+        spool.add([*(decision_row() for _ in range(250)), row])
+        recorder = Recorder(store, telemetry, max_queued=5, spool=spool)
+        committed = recorder.submit_feedback(feedback_row(row.decision_id))
+        recorder.start()
+        assert committed.result(10) is None
+        recorder.stop(5)
+        assert len(store.feedback_of(row.decision_id)) == 1
+
+    def test_feedback_is_refused_while_the_database_is_away(self, start, fake):
+        fake.away = True
+        recorder = start()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailableError, match="away"):
+                recorder.submit_feedback(feedback_row("d")).result(5)
+
+    def test_full_spool_leaves_decisions_in_the_queue(self, start, fake, telemetry, caplog):
+        fake.away = True
+        recorder, rows = start(max_bytes=100_000), [decision_row() for _ in range(50)]
+        with caplog.at_level(logging.ERROR):
+            for row in rows:
+                recorder.submit(row)
+            until(lambda: "the spool is full" in caplog.text)
+        fake.away = False
+        until(lambda: {row.decision_id for row in fake.decisions} == {row.decision_id for row in rows})
+        assert value(telemetry, RECORDS_LOST, cause="queue_full") == 0
+
+    def test_spool_that_fails_leaves_decisions_in_memory(self, start, fake, telemetry, monkeypatch):
+        def fail(*_):
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(Spool, "add", fail)
+        fake.away = True
+        recorder, row = start(), decision_row()
+        recorder.submit(row)
+        until(lambda: value(telemetry, SPOOL_FAILED) > 0)
+        assert recorder.waiting(row.decision_id) == row
+        fake.away = False
+        until(lambda: fake.decisions == [row])
+
+    def test_record_that_no_database_takes_leaves_the_spool_too(self, start, fake, telemetry):
+        fake.away = True
+        recorder, good, bad = start(), decision_row(), decision_row()
+        recorder.submit(bad)
+        recorder.submit(good)
+        until(lambda: value(telemetry, SPOOL_RECORDS) == 2)
+        fake.refuses = {bad.decision_id}
+        fake.away = False
+        until(lambda: value(telemetry, SPOOL_RECORDS) == 0)
+        assert (fake.decisions, value(telemetry, RECORDS_LOST, cause="unwritable")) == ([good], 1)

@@ -1,10 +1,14 @@
 """The service as it ships: the bundle in the package, the default catalogue and policy."""
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.testclient import TestClient
 
 from pointsman.classifier.bundle import DEFAULT_BUNDLE, MANIFEST, load_bundle
+from pointsman.classifier.errors import BundleSignatureError
 from pointsman.serving.app import create_app
+from pointsman.serving.live_model import open_router
 from pointsman.serving.settings import load_settings
 
 from .clients import CAREFUL, RACE, TYPO, claude_body
@@ -52,3 +56,12 @@ def test_classify_agrees_with_decide(shipped):
     decided = shipped.post("/v1/decide", json={"prompt": RACE}).json()
     for head in ("category", "risk", "scope", "turn"):
         assert assessment[head]["probabilities"] == pytest.approx(decided[head]["probabilities"], abs=1e-6)
+
+
+def test_bundle_that_the_named_key_did_not_sign_is_refused_at_the_start(tmp_path):
+    private = Ed25519PrivateKey.generate()
+    key = tmp_path / "public.pem"
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
+    key.write_bytes(private.public_key().public_bytes(serialization.Encoding.PEM, public))
+    with pytest.raises(BundleSignatureError, match=r"has no manifest\.sig; a signed one is asked for"):
+        open_router(load_settings(bundle_key=key))

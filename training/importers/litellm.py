@@ -51,7 +51,7 @@ def _read(
         return
     # The gateway names sessions, too, but often anew for each request: the chain of prompts tells better.
     named = as_text(row.get("session_id"))
-    session = opened.session_of(turn.session_id, turn.state_key, turn.next_state_key, named=named)
+    session = opened.session_of(turn.session_id, turn.story_key, turn.next_state_key, named=named)
     current = opened.current(session, turn.key)
     if current is None:
         if not turn.prompt:

@@ -16,12 +16,12 @@ class OpenTurns:
         self._open: OrderedDict[str, tuple[str, ImportedTurn]] = OrderedDict()
         self._chains: OrderedDict[str, str] = OrderedDict()
 
-    def session_of(self, session_id: str | None, state_key: str, next_state_key: str, *, named: str | None) -> str:
+    def session_of(self, session_id: str | None, story_key: str, next_state_key: str, *, named: str | None) -> str:
         """Return the session of a turn; without the client's name for it, by the chain of its prompts."""
         if session_id is not None:
-            return state_key
+            return story_key
         chains = self._chains
-        session = chains.get(next_state_key) or chains.get(state_key) or named or next_state_key
+        session = chains.get(next_state_key) or chains.get(story_key) or named or next_state_key
         chains[next_state_key] = session
         if len(chains) > MAX_OPEN:
             chains.popitem(last=False)

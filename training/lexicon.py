@@ -59,7 +59,8 @@ def read_lexicon(paths: Iterable[Path]) -> list[Term]:
 def extend_tokenizer(tokenizer: Tokenizer, terms: Sequence[Term]) -> dict[int, list[int]]:
     """Add terms to a tokenizer; return the word pieces of each term's gloss by its token id.
 
-    A term whose gloss has no known word is left out: it would say nothing.
+    A term whose gloss has no known word is left out: it would say nothing. Of terms that are one word once case and
+    accents are gone the first counts: which of their tokens the tokenizer found would differ from process to process.
     """
     # The published MiniLM tokenizer pads to 128: a gloss would come with 125 tokens of nothing.
     tokenizer.no_padding()
@@ -68,7 +69,18 @@ def extend_tokenizer(tokenizer: Tokenizer, terms: Sequence[Term]) -> dict[int, l
     glosses = {
         term: [i for i in tokenizer.encode(term.gloss, add_special_tokens=False).ids if i != unknown] for term in terms
     }
-    known = [term for term in terms if glosses[term]]
+    forms: dict[str, Term] = {}
+    for term in terms:
+        if glosses[term]:
+            forms.setdefault(_form(tokenizer, term), term)
+    known = list(forms.values())
     tokenizer.add_tokens([term.token for term in known])
     ids = ((tokenizer.token_to_id(term.text), glosses[term]) for term in known)
     return {token: gloss for token, gloss in ids if token is not None}
+
+
+def _form(tokenizer: Tokenizer, term: Term) -> str:
+    """Return what the tokenizer looks for in a text."""
+    if not term.token.normalized or tokenizer.normalizer is None:
+        return term.text
+    return str(tokenizer.normalizer.normalize_str(term.text))

@@ -236,7 +236,7 @@ def _passed_on(answer: Any) -> Any:
     return answer
 
 
-_EMPTY: Final = {
+_EMPTY: Final[Mapping[str, Any]] = {
     "response_headers": wire.HeadersResponse,
     "response_body": wire.BodyResponse,
     "response_trailers": wire.TrailersResponse,

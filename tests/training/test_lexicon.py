@@ -50,6 +50,17 @@ def test_term_without_a_known_gloss_is_left_out(tokenizer):
     assert extend_tokenizer(tokenizer, [Term("狗", "dog")]) == {}
 
 
+def test_first_of_terms_that_fold_alike_counts(tokenizer):
+    glosses = extend_tokenizer(tokenizer, [Term("ещё", "dog"), Term("Ещё", "test"), Term("еще", "fix")])
+    ((token, gloss),) = glosses.items()
+    assert gloss == [WORDS.index("test")]
+    assert tokenizer.encode("ещё Еще", add_special_tokens=False).ids == [token, token]
+
+
+def test_terms_that_are_found_raw_are_not_folded(tokenizer):
+    assert len(extend_tokenizer(tokenizer, [Term("か", "fix"), Term("が", "test")])) == 2
+
+
 def test_tokens_without_terms_stay_as_they_are(tokenizer):
     before = pieces(tokenizer, "fix the test")
     extend_tokenizer(tokenizer, [Term("修复", "fix")])

@@ -10,7 +10,7 @@ const { Assessor } = loaded("./assess.cjs");
 const { Chooser, heard } = require("./choose.cjs");
 const { Texts } = require("./texts.cjs");
 
-const BUNDLE_FORMAT = 1;
+const BUNDLE_FORMAT = 2;
 const ROUTING_FORMAT = 1;
 // As `MemorySessions` of classifier/session.py.
 const TTL_S = 6 * 3600;

@@ -114,12 +114,8 @@ def _binaries(folder):
 
 def _wait_for(folder, server):
     deadline = time.monotonic() + 30
-    while True:
-        try:
-            psycopg.connect(f"host={folder} user=postgres dbname=postgres").close()
-        except psycopg.OperationalError:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError((folder / "log").read_text()) from None
-            time.sleep(0.05)
-        else:
-            return
+    asked = f"host={folder} user=postgres dbname=postgres".encode()
+    while psycopg.pq.PGconn.ping(asked) != psycopg.pq.Ping.OK:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError((folder / "log").read_text())
+        time.sleep(0.05)

@@ -17,13 +17,15 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from pointsman.classifier.labels import HEADS
+from pointsman.serving.console.reviews import save_review
 from pointsman.serving.key_store import create_key
 from pointsman.serving.migrations import migrate
 from pointsman.serving.settings import load_settings
 from pointsman.serving.store import Store
 
 from .postgres import PostgresServer
-from .rows import decision_row, feedback_row
+from .rows import ASSESSMENT, decision_row, feedback_row
 
 FOLDER = Path(__file__).parents[1] / "data" / "databases"
 DECISION_IDS = tuple(f"decision-{number}" for number in range(5))
@@ -57,8 +59,11 @@ def fill(store):
     rows = [decision_row(decision_id=decision_id, session_id="s-1") for decision_id in DECISION_IDS]
     rows[1] = decision_row(decision_id=DECISION_IDS[1], session_id=None, prompt="quotes ' \" and \\ and \u20ac")
     store.append(rows, [feedback_row(DECISION_IDS[0], feedback_id=f"feedback-{number}") for number in range(3)])
-    if "api_keys" in sa.inspect(store.engine).get_table_names():
+    tables = sa.inspect(store.engine).get_table_names()
+    if "api_keys" in tables:
         create_key(store, "gateway", ["decide"], actor="me")
+    if "reviews" in tables:
+        save_review(store, DECISION_IDS[1], "me", {head: getattr(ASSESSMENT, head).label for head in HEADS})
 
 
 def load(store, revision):

@@ -3,11 +3,14 @@
 import importlib.util
 import json
 import shutil
+import tempfile
 import warnings
+from pathlib import Path
 
 import pytest
 
 from pointsman.classifier.errors import BundleError
+from pointsman.classifier.signature import SIGNATURE
 from pointsman.serving.errors import SettingsError
 from pointsman.serving.live_model import open_router
 from pointsman.serving.model_source import ModelSource
@@ -70,6 +73,34 @@ def test_champion_of_the_registry_serves_and_its_successor_is_taken_up(settings,
     register(variant(tiny_bundle, tmp_path / "b2", "tiny-2"))
     named = ModelSource.of(settings).champion()
     assert json.loads((named.folder / "manifest.json").read_text())["version"] == "tiny-2"
+
+
+def test_signature_comes_along_and_after(server, register, tmp_path, tiny_bundle):
+    register(tiny_bundle)
+    mirror = RegistryMirror(server, CHAMPION, tmp_path, wants_signature=True)
+    mirror.refresh()
+    copy = mirror.folder / "bundles" / _digest(tiny_bundle)
+    assert not (copy / SIGNATURE).exists()
+    sign_later(server, b"first")
+    mirror.refresh()
+    assert (copy / SIGNATURE).read_bytes() == b"first"
+    second = variant(tiny_bundle, tmp_path / "b2", "tiny-2")
+    (second / SIGNATURE).write_bytes(b"second")
+    register(second)
+    mirror.refresh()
+    assert (mirror.folder / "bundles" / _digest(second) / SIGNATURE).read_bytes() == b"second"
+
+
+def sign_later(server, signature):
+    """Put a signature beside the champion's bundle in the registry."""
+    from mlflow import MlflowClient
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (Path(folder) / SIGNATURE).write_bytes(signature)
+        client = MlflowClient(server)
+        run = client.get_model_version_by_alias("pointsman", "champion").run_id
+        client.log_artifact(run, f"{folder}/{SIGNATURE}", "bundle")
 
 
 def test_bundle_that_is_not_the_tagged_one_is_refused(settings, register, tmp_path, tiny_bundle):

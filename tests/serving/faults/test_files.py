@@ -1,5 +1,6 @@
 """Files that change, break or run out of room under a running service."""
 
+import json
 import shutil
 
 import pytest
@@ -13,8 +14,14 @@ from .conftest import small_disk
 
 @pytest.fixture
 def service(tiny_bundle_copy, sqlite_url, tmp_path):
-    with serving(tmp_path, sqlite_url, script=REAL_MODEL, bundle=tiny_bundle_copy, reload_s=0.1) as service:
+    with serving_files(tiny_bundle_copy, sqlite_url, tmp_path) as service:
         yield service
+
+
+def serving_files(bundle, sqlite_url, folder, *, slowdown=1e9):
+    """Serve a bundle that may be this many times as slow as the one before: timings of a tiny graph say nothing."""
+    options = {"reload_s": 0.1, "max_bundle_slowdown": slowdown}
+    return serving(folder, sqlite_url, script=REAL_MODEL, bundle=bundle, **options)
 
 
 def truncate(folder):
@@ -49,7 +56,7 @@ def remove(folder):
         pytest.param(truncate, "sha256 is", id="truncated"),
         pytest.param(swap, "sha256 is", id="swapped", marks=pytest.mark.fault),
         pytest.param(overwrite, "sha256 is", id="overwritten", marks=pytest.mark.fault),
-        pytest.param(remove, "manifest.json is missing", id="removed", marks=pytest.mark.fault),
+        pytest.param(remove, "no bundle at", id="removed", marks=pytest.mark.fault),
     ],
 )
 def test_damaged_bundle_is_told_and_the_model_in_memory_goes_on(service, tiny_bundle_copy, harm, reason):
@@ -67,20 +74,35 @@ def test_damaged_bundle_is_told_and_the_model_in_memory_goes_on(service, tiny_bu
     assert reason in service.log.splitlines()[-1]
 
 
+def replace(folder):
+    """Make the bundle another, whole one, and return the version it had."""
+    manifest = folder / MANIFEST
+    values = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(values | {"version": "another-1"}))
+    return values["version"]
+
+
 @pytest.mark.fault
-def test_replaced_bundle_is_told_and_served_after_a_restart(service, tiny_bundle_copy):
-    manifest = tiny_bundle_copy / MANIFEST
-    text = manifest.read_text()
-    version = service.http.get("/info").json()["model_version"]
-    assert f'"version": "{version}"' in text
-    manifest.write_text(text.replace(f'"version": "{version}"', '"version": "another-1"'))
-    service.until(lambda: service.metric("pointsman_bundle_intact") == 0)
-    assert service.http.get("/info").json()["bundle_on_disk"].startswith("another: version another-1")
-    assert service.decide(session_id="a")["model_version"] == version
-    service.stop()
-    service.start()
-    assert service.decide(session_id="b")["model_version"] == "another-1"
+def test_replaced_bundle_is_taken_up_and_as_served_again(service, tiny_bundle_copy):
+    replace(tiny_bundle_copy)
+    service.until(lambda: service.http.get("/info").json()["model_version"] == "another-1")
+    service.until(lambda: service.http.get("/info").json()["bundle_on_disk"] == "as served")
     assert service.metric("pointsman_bundle_intact") == 1
+
+
+@pytest.mark.fault
+def test_replaced_bundle_that_is_refused_is_told_and_served_after_a_restart(tiny_bundle_copy, sqlite_url, tmp_path):
+    with serving_files(tiny_bundle_copy, sqlite_url, tmp_path, slowdown=1e-9) as service:
+        version = replace(tiny_bundle_copy)
+        service.until(lambda: service.metric("pointsman_bundle_intact") == 0)
+        info = service.http.get("/info").json()
+        assert info["bundle_on_disk"].startswith("another: version another-1")
+        assert "times as long" in info["bundle"]["refused"]["champion"]["problem"]
+        assert service.decide(session_id="a")["model_version"] == version
+        service.stop()
+        service.start()
+        assert service.decide(session_id="b")["model_version"] == "another-1"
+        assert service.metric("pointsman_bundle_intact") == 1
 
 
 def test_full_disk_of_sqlite_costs_no_decision(tmp_path):

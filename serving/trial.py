@@ -138,10 +138,12 @@ class Trial:
             if getattr(served, head).label == getattr(shadow, head).label:
                 self._counts[head] += 1
                 self._telemetry.observe(SHADOW_AGREEMENTS, head=head)
-        # The same promise, kept by the challenger's own threshold.
-        share = next((share for share, threshold in limits.promises if threshold == limits.care_threshold), 0.0)
-        own = limits.keeping(promises_of(self.assessor.risk_bounds), share).care_threshold
-        before = served.care_probability > (_CARE if limits.care_threshold is None else limits.care_threshold)
+        theirs, own = limits.care_threshold, None
+        if theirs is not None:
+            # The same promise, kept by the challenger's own threshold.
+            share = next((share for share, threshold in limits.promises if threshold == theirs), 0.0)
+            own = limits.keeping(promises_of(self.assessor.risk_bounds), share).care_threshold
+        before = served.care_probability > (_CARE if theirs is None else theirs)
         after = shadow.care_probability > (_CARE if own is None else own)
         if before != after:
             direction = "raised" if after else "lowered"

@@ -191,7 +191,8 @@ def parity_gate(challenger: Bundle, champion: Bundle, limits: ParityLimits) -> G
         return Gate("parity", passed=False, reason="its manifest holds no proof of parity; train it again")
     difference = float(found["torch_to_fp32_max_difference"])
     agreement = min(found["fp32_to_int8_argmax_agreement"].values())
-    drop = max(found["fp32_to_int8_macro_f1_drop"].values())
+    # Bundles of before 2026-11-23 kept the drop of accuracy.
+    drop = max((found.get("fp32_to_int8_macro_f1_drop") or found["fp32_to_int8_accuracy_drop"]).values())
     passed = (
         difference <= limits.max_fp32_difference
         and agreement >= limits.min_int8_agreement

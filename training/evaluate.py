@@ -311,7 +311,8 @@ def _show(intervals: Intervals) -> str:
 def to_json(report: Report, *, complete: bool = False) -> dict[str, Any]:
     """Return the report as JSON values; NaN becomes null.
 
-    What a bundle's manifest keeps, and the console draws; `complete` adds intervals per label and the cost-risk curve.
+    The headline figures, as a bundle's manifest keeps them; `complete` adds intervals per label, confusion matrices,
+    reliability tables and the cost-risk curve.
     """
     values = dict(plain(asdict(report)))
     return values if complete else _headline(values)
@@ -319,7 +320,7 @@ def to_json(report: Report, *, complete: bool = False) -> dict[str, Any]:
 
 def _headline(values: dict[str, Any]) -> dict[str, Any]:
     heads = {
-        head: figures
+        head: {name: value for name, value in figures.items() if name not in {"confusion", "reliability"}}
         | {
             "labels": {
                 label: {name: value for name, value in scores.items() if not name.endswith("_interval")}

@@ -259,8 +259,9 @@ def test_memory_does_not_grow_with_the_part(tmp_path):
         tracemalloc.stop()
         return most
 
-    peak(1_000)
-    assert peak(3_000) < 1.4 * peak(1_000)
+    # Two blocks of a thousand rows are held at a time; from there on it is flat.
+    peak(2_000)
+    assert peak(6_000) < 1.4 * peak(2_000)
 
 
 def test_command_says_what_was_done(file, tmp_path, capsys, tiny_bundle):

@@ -162,12 +162,11 @@ def test_second_run_at_a_time_is_refused(run, file, tmp_path):
         run(file)
 
 
-def leave(task):
-    os._exit(1)
-
-
 @pytest.mark.filterwarnings("ignore:A worker stopped:UserWarning")
 def test_lost_worker_is_told_with_what_to_do():
+    def leave(task):  # in here, so that it travels by value: a worker does not know the tests
+        os._exit(1)
+
     with pytest.raises(WorkerLostError, match="Run the same command again"):
         list(LocalEngine(2).run(leave, [{}, {}, {}]))
 

@@ -227,6 +227,7 @@ def test_no_request_in_flight_fails_while_bundles_are_swapped(process, aliases, 
     for thread in threads:
         thread.start()
     try:
+        eventually(lambda: bool(answers), 60)  # of the first bundle, before another is named
         for number in range(2, 6):
             promoted(aliases, variant(tiny_bundle, tmp_path / f"b{number}", f"tiny-{number}"))
             eventually(lambda version=f"tiny-{number}": any(seen == version for _, seen, _ in answers[-40:]), 60)

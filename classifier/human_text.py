@@ -1,8 +1,9 @@
 """What a person wrote in a user message, told apart from what the client put there.
 
 Clients add reminders, environment blocks, command output and notifications to *user* messages. They are recognised only
-where a text block starts with them: a person who quotes a tag in the middle of a sentence keeps it. Everything works on
-positions in the block, never on copies of its rest, so that the time stays linear in the length of the text.
+where a text block starts with them; reminders also at its end, on lines of their own, as where a gateway has joined
+blocks. A person who quotes a tag in the middle of a sentence keeps it. Everything works on positions in the block,
+never on copies of its rest, so that the time stays linear in the length of the text.
 
 The tags were seen in Claude Code 2.1, Codex 0.169 and opencode 1.18, or are named in the sources of Codex.
 """
@@ -33,6 +34,7 @@ _TAGS: Final = (
 )
 _OPENING: Final = re.compile(rf"<({'|'.join(_TAGS)})(?:\s[^<>]*)?>")
 _COMMAND: Final = re.compile(r"<command-(name|message|args)>(.*?)</command-\1>", re.DOTALL)
+_REMINDER: Final = ("<system-reminder>", "</system-reminder>")
 _SPACE: Final = re.compile(r"\s*")
 
 # A mark that stands before (or instead of) a person's words: skip the mark, read on.
@@ -110,7 +112,7 @@ def _segments(text: str) -> Iterator[_Segment]:
     position, end = 0, len(text.rstrip())
     while (position := _skip_space(text, position)) < end:
         if not _ADDED.match(text, position):
-            yield "person", text[position:end]
+            yield "person", text[position : _before_reminders(text, position, end)]
             return
         if text.startswith(_SUMMARY, position):
             yield "summary", text[position:end]
@@ -126,7 +128,7 @@ def _segments(text: str) -> Iterator[_Segment]:
         else:
             after = _end_of_preface(text, position, end)
             if after == position:
-                yield "person", text[position:end]
+                yield "person", text[position : _before_reminders(text, position, end)]
                 return
             position = after
 
@@ -155,6 +157,20 @@ def _end_of_element(text: str, tag: str, position: int, end: int) -> int:
         depth += -1 if found[1] else 1
         if depth == 0:
             return found.end()
+    return end
+
+
+def _before_reminders(text: str, position: int, end: int) -> int:
+    """Return where a person's words from `position` end, when reminders on lines of their own follow them."""
+    opening, closing = _REMINDER
+    while text.endswith(closing, position, end):
+        start = text.rfind(opening, position, end)
+        line = text.rfind("\n", position, start) + 1
+        if start < 0 or not line or text[line:start].strip() or text.find(closing, start, end) != end - len(closing):
+            break
+        while line > position and text[line - 1].isspace():
+            line -= 1
+        end = line
     return end
 
 

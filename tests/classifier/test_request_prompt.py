@@ -69,6 +69,11 @@ def test_block_without_words_of_a_person(text):
     ("text", "prompt"),
     [
         ("<system-reminder>a <system-reminder>b</system-reminder> c</system-reminder> Go on", "Go on"),
+        ("Fix it\n\n<system-reminder>\ntabs\n</system-reminder>\n", "Fix it"),
+        ("Fix it\n<system-reminder>a</system-reminder>\n\n <system-reminder>b</system-reminder>", "Fix it"),
+        ("Fix it <system-reminder>a</system-reminder>", "Fix it <system-reminder>a</system-reminder>"),
+        ("Why\n<system-reminder>a</system-reminder>\ntwice?", "Why\n<system-reminder>a</system-reminder>\ntwice?"),
+        ("Quote </system-reminder>", "Quote </system-reminder>"),
         ("[Request interrupted by user] Use the queue", "Use the queue"),
         ("# AGENTS.md instructions for /srv\n<INSTRUCTIONS>tabs</INSTRUCTIONS>\nFix it", "Fix it"),
         ("# Context from my IDE setup:\n## Open tabs: a.py\n## My request for Codex:\nFix it", "Fix it"),

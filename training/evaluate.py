@@ -23,6 +23,7 @@ from .metrics import (
     accuracy,
     auc,
     bootstrap_interval,
+    calibration_error_by_chance,
     confusion_matrix,
     cost_risk_curve,
     expected_calibration_error,
@@ -92,8 +93,9 @@ class LabelReport:
 class HeadReport:
     """One head on one split.
 
-    `macro_f1` is over labels with at least `MIN_ROWS` rows, `macro_f1_all` over all that occur. `confusion` counts rows
-    by (true label, predicted label), in label order.
+    `macro_f1` is over labels with at least `MIN_ROWS` rows, `macro_f1_all` over all that occur. `ece_by_chance` is
+    where the calibration error of a perfectly calibrated head lies on as many rows. `confusion` counts rows by (true
+    label, predicted label), in label order.
     """
 
     accuracy: float
@@ -104,6 +106,7 @@ class HeadReport:
     macro_f1_all_interval: Intervals
     ece: float
     ece_interval: Intervals
+    ece_by_chance: Interval
     reliability: list[ReliabilityBin]
     labels: dict[str, LabelReport]
     confusion: list[list[int]]
@@ -191,6 +194,7 @@ def measure_head(head: Head, probabilities: FloatArray, examples: Sequence[Examp
         macro_f1_all_interval=scores.macro_f1_interval(present),
         ece=expected_calibration_error(truth, probabilities),
         ece_interval=draws.intervals(lambda rows: expected_calibration_error(truth[rows], probabilities[rows])),
+        ece_by_chance=calibration_error_by_chance(probabilities),
         reliability=reliability(truth, probabilities),
         labels={label: scores.label(index) for index, label in enumerate(labels)},
         confusion=confusion.tolist(),
@@ -275,16 +279,18 @@ def render(report: Report) -> str:
         f"model {report.model_version} on {report.n_rows} turns of {report.n_groups} groups",
         "95 %: bootstrap over groups; a set of few groups gives wide intervals, and rightly",
         "",
-        f"{'head':<10}{'accuracy':>10}{'95 %':>14}{'macro-F1':>11}{'95 %':>14}{'of all':>9}{'ECE':>8}",
+        f"{'head':<10}{'accuracy':>10}{'95 %':>14}{'macro-F1':>11}{'95 %':>14}{'of all':>9}{'ECE':>8}{'by chance':>14}",
     ]
     for head, result in report.heads.items():
         lines.append(
             f"{head:<10}{result.accuracy:>10.3f}{_show(result.accuracy_interval):>14}"
             f"{result.macro_f1:>11.3f}{_show(result.macro_f1_interval):>14}{result.macro_f1_all:>9.3f}{result.ece:>8.3f}"
+            f"{'{:.3f}-{:.3f}'.format(*result.ece_by_chance):>14}"
         )
     care = report.care
     lines += [
-        f"macro-F1 over labels with at least {MIN_ROWS} rows, and over all that occur",
+        f"macro-F1 over labels with at least {MIN_ROWS} rows, and over all that occur; "
+        "ECE by chance: where it lies on so few rows when calibration is perfect",
         "",
         f"careful or cheap: {care.n_needs_care} turns need care, {care.n_high_risk} are high risk; "
         f"AUC {care.auc:.3f} ({_show(care.auc_interval)})",

@@ -131,6 +131,35 @@ def expected_calibration_error(truth: IntArray, probabilities: FloatArray, *, n_
     return float(np.sum(gaps) / len(truth))
 
 
+def calibration_error_by_chance(
+    probabilities: FloatArray, *, n_draws: int = 2000, n_bins: int = 10, seed: int = 0
+) -> tuple[float, float]:
+    """Return the 95 % interval of the calibration error that a perfectly calibrated classifier has on as many texts.
+
+    The error of a finite set is never 0: an error inside this interval is no sign of bad calibration.
+
+    Parameters
+    ----------
+    probabilities : float array, shape (n_texts, n_labels)
+        Taken for true: in each draw every text is right with the probability of its confidence.
+    n_draws, n_bins, seed : int
+        Bins as of `expected_calibration_error`.
+
+    References
+    ----------
+    Broecker and Smith 2007, "Increasing the Reliability of Reliability Diagrams" (consistency resampling).
+    """
+    if not len(probabilities):
+        return float("nan"), float("nan")
+    confidence = probabilities.max(axis=1)
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    member = np.eye(n_bins)[bins]  # (n_texts, n_bins)
+    right = np.random.default_rng(seed).random((n_draws, len(confidence))) < confidence
+    errors = np.abs((right - confidence) @ member).sum(axis=1) / len(confidence)  # (n_draws,)
+    low, high = np.quantile(errors, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def negative_log_likelihood(truth: IntArray, probabilities: FloatArray) -> float:
     """Return the mean negative log probability of the true label, in nats."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(truth)), truth], 1e-12)).mean())

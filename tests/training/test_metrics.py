@@ -53,6 +53,22 @@ def test_perfect_confidence_has_no_calibration_error():
     assert metrics.expected_calibration_error(np.array([0, 1]), np.eye(2)) == 0
 
 
+def test_error_by_chance_is_where_calibrated_answers_fall():
+    confidence = np.random.default_rng(1).uniform(0.5, 1, 400)
+    probabilities = np.column_stack([confidence, 1 - confidence])
+    low, high = metrics.calibration_error_by_chance(probabilities)
+    drawn = np.random.default_rng(2)
+    errors = [
+        metrics.expected_calibration_error((drawn.random(400) > confidence).astype(int), probabilities)
+        for _ in range(200)
+    ]
+    assert 0.9 < np.mean([low < error < high for error in errors]) < 0.99
+
+
+def test_certain_answers_have_no_error_by_chance():
+    assert metrics.calibration_error_by_chance(np.eye(2)) == (0, 0)
+
+
 def test_recall_at_share_takes_the_highest_scores():
     positive = np.array([True, False, True, False])
     score = np.array([0.9, 0.8, 0.1, 0.0])

@@ -8,9 +8,10 @@
 from .assessment import Assessment, Decision, Kind, Message, Turn
 from .catalog import Catalog
 from .errors import ClassifierError
+from .memory_sessions import MemorySessions
 from .policy import Policy
 from .router import Router
-from .session import MemorySessions, SessionStore
+from .session import SessionStore
 
 __all__ = [
     "Assessment",

@@ -19,11 +19,12 @@ from .assessment import Assessment, Decision, Kind, Turn
 from .catalog import Catalog
 from .identity import hash_parts
 from .limits import Caller
+from .memory_sessions import MemorySessions
 from .policy import Choice, Policy, choose, choose_background, choose_default, keep
 from .reasons import Note, codes, sentences
 from .request import parse_body, read_digest, read_request
 from .risk_bound import RiskBound, bound_for, promises_of
-from .session import MemorySessions, SessionState, SessionStore
+from .session import SessionState, SessionStore
 
 if TYPE_CHECKING:
     import numpy as np

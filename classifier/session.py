@@ -6,9 +6,6 @@ costs a prompt cache and some coherence, never a wrong answer: the next request 
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, TypeVar
@@ -129,59 +126,3 @@ class SessionStore(Protocol):
 
         `change` is short and pure: a store may call it again when another writer was faster.
         """
-
-
-class MemorySessions:
-    """Sessions of one process: bounded, the least recently used forgotten first, and after `ttl_s` in any case."""
-
-    def __init__(
-        self, *, max_sessions: int = 100_000, ttl_s: float = 6 * 3600, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._max = max_sessions
-        self._ttl_s = ttl_s
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._states: OrderedDict[str, tuple[float, SessionState]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._states)
-
-    def get(self, key: str) -> SessionState | None:
-        with self._lock:
-            return self._get(key)
-
-    def put(self, key: str, state: SessionState) -> None:
-        with self._lock:
-            self._put(key, state)
-
-    def update(self, key: str, change: Change[_T]) -> _T:
-        with self._lock:
-            state, out = change(self._get(key))
-            self._put(key, state)
-            return out
-
-    def drop(self, key: str) -> None:
-        """Forget a session."""
-        with self._lock:
-            self._states.pop(key, None)
-
-    def _get(self, key: str) -> SessionState | None:
-        found = self._states.get(key)
-        if found is None:
-            return None
-        kept_at, state = found
-        if self._clock() - kept_at > self._ttl_s:
-            del self._states[key]
-            return None
-        return state
-
-    def _put(self, key: str, state: SessionState) -> None:
-        now = self._clock()
-        self._states[key] = (now, state)
-        self._states.move_to_end(key)
-        # Oldest first: whatever has expired stands at the front, so one or two looks keep the store small.
-        while self._states:
-            oldest, (kept_at, _) = next(iter(self._states.items()))
-            if len(self._states) <= self._max and now - kept_at <= self._ttl_s:
-                return
-            del self._states[oldest]

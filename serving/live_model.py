@@ -12,8 +12,9 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pointsman.classifier.assessment import Turn
+from pointsman.classifier.memory_sessions import MemorySessions
 from pointsman.classifier.router import Router
-from pointsman.classifier.session import MemorySessions, SessionStore
+from pointsman.classifier.session import SessionStore
 
 from .errors import NotReadyError, OverloadedError
 from .logs import log_failure

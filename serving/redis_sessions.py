@@ -16,7 +16,8 @@ from typing import Any, Final, TypeVar
 import orjson
 import redis
 
-from pointsman.classifier.session import Change, MemorySessions, SessionState
+from pointsman.classifier.memory_sessions import MemorySessions
+from pointsman.classifier.session import Change, SessionState
 from pointsman.classifier.session_form import state_from_json, state_to_json
 
 logger = logging.getLogger(__name__)

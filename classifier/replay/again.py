@@ -11,10 +11,10 @@ from pointsman.classifier.asking import Asking, Question
 from pointsman.classifier.assessment import Assessment, Decision, Kind, Turn
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.errors import PolicyError
+from pointsman.classifier.memory_sessions import MemorySessions
 from pointsman.classifier.policy_file import Policy
 from pointsman.classifier.risk_bound import promise_for
 from pointsman.classifier.router import Router
-from pointsman.classifier.session import MemorySessions
 
 from .case import Case
 

@@ -15,11 +15,12 @@ from typing import Any, Final
 from pointsman.classifier.assessment import CAPABILITIES, Assessment, Decision, Kind, Message, Turn
 from pointsman.classifier.errors import InputError, PolicyError
 from pointsman.classifier.labels import HEADS
+from pointsman.classifier.memory_sessions import MemorySessions
 from pointsman.classifier.policy import policy_names
 from pointsman.classifier.records import assessment_from_json, assessment_to_json
 from pointsman.classifier.risk_bound import RiskBound
 from pointsman.classifier.router import Router
-from pointsman.classifier.session import MemorySessions, SessionState
+from pointsman.classifier.session import SessionState
 
 _SESSION: Final = "trial"
 _VERSION: Final = 1

@@ -9,9 +9,9 @@ from pointsman.classifier.asking import Asking
 from pointsman.classifier.assessment import Kind
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.errors import ConfigError, InferenceError
+from pointsman.classifier.memory_sessions import MemorySessions
 from pointsman.classifier.policy import Policy
 from pointsman.classifier.router import Router
-from pointsman.classifier.session import MemorySessions
 from tests.fakes import FakeAssessor, FrozenClock, asked, assessed
 
 CATALOG = Catalog.load("anthropic-dashscope")

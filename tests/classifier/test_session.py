@@ -1,10 +1,6 @@
-import threading
-
-import pytest
-
 from pointsman.classifier.assessment import Decision, Kind
-from pointsman.classifier.session import N_RECENT, MemorySessions, SessionState
-from tests.fakes import FrozenClock, asked, assessed
+from pointsman.classifier.session import N_RECENT, SessionState
+from tests.fakes import asked, assessed
 
 
 def decided(model="cheap", assessment=None):
@@ -52,55 +48,3 @@ def test_request_without_a_key_is_neither_remembered_nor_known():
     state = SessionState().remember("", decided())
     assert state.recent == ()
     assert state.recall("") is None
-
-
-def test_store_forgets_the_least_recently_written():
-    store = MemorySessions(max_sessions=2)
-    for key in ("a", "b", "a", "c"):
-        store.put(key, SessionState(model=key))
-    assert store.get("b") is None
-    assert store.get("a").model == "a"
-    assert len(store) == 2
-
-
-def test_store_forgets_after_its_time():
-    clock = FrozenClock()
-    store = MemorySessions(ttl_s=10, clock=clock)
-    store.put("a", SessionState())
-    clock.now += 10
-    assert store.get("a") is not None
-    clock.now += 0.1
-    assert store.get("a") is None
-
-
-def test_expired_states_leave_when_others_come():
-    clock = FrozenClock()
-    store = MemorySessions(ttl_s=10, clock=clock)
-    for key in "abc":
-        store.put(key, SessionState())
-    clock.now += 11
-    store.put("d", SessionState())
-    assert len(store) == 1
-
-
-def test_updates_of_one_session_do_not_lose_each_other():
-    store = MemorySessions()
-
-    def count():
-        for _ in range(200):
-            store.update("a", lambda s: (SessionState(context_tokens=(s.context_tokens if s else 0) + 1), None))
-
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert store.get("a").context_tokens == 800
-
-
-def test_failed_change_keeps_the_state():
-    store = MemorySessions()
-    store.put("a", SessionState(model="m"))
-    with pytest.raises(RuntimeError, match="no"):
-        store.update("a", lambda _: (_ for _ in ()).throw(RuntimeError("no")))
-    assert store.get("a").model == "m"

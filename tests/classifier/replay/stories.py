@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 from pointsman.classifier.assessment import Kind
 from pointsman.classifier.catalog import Catalog
+from pointsman.classifier.memory_sessions import MemorySessions
 from pointsman.classifier.policy import Policy
 from pointsman.classifier.records import DecisionRecord
 from pointsman.classifier.replay.case import Case
 from pointsman.classifier.router import Router
-from pointsman.classifier.session import MemorySessions
 from tests.fakes import FakeAssessor, FrozenClock, asked, assessed
 
 CATALOG = Catalog.load("anthropic-dashscope")

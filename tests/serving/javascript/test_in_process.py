@@ -15,9 +15,9 @@ from pointsman.classifier.bundle import DEFAULT_BUNDLE
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.commands import main
 from pointsman.classifier.labels import HEADS
+from pointsman.classifier.memory_sessions import MemorySessions
 from pointsman.classifier.policy import Policy
 from pointsman.classifier.router import Router
-from pointsman.classifier.session import MemorySessions
 
 from ..gateways.processes import ROOT, tool
 

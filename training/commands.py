@@ -194,6 +194,13 @@ class TrainCommand:
             help="files of --data with turns as they came, such as are to come: calibration and risk bounds are fitted "
             "on held-out groups of these (default: of all --data)",
         )
+        parser.add_argument(
+            "--teacher",
+            type=Path,
+            metavar="BUNDLE",
+            help="bundle trained on the same data, whose embeddings a smaller encoder learns to give",
+        )
+        parser.add_argument("--layers", type=int, metavar="N", help="keep the encoder's first N layers (default: all)")
         parser.add_argument("--epochs", type=int, help="passes over the data")
         parser.add_argument("--threads", type=int, help="CPU threads")
 
@@ -229,6 +236,8 @@ def _config(args: argparse.Namespace) -> TrainConfig:
     encoder = EncoderConfig()
     if args.encoder is not None:
         encoder = EncoderConfig(source=args.encoder, sha256=None, name=args.encoder, licence="as its source says")
+    if args.layers is not None:
+        encoder = replace(encoder, n_layers=args.layers)
     return TrainConfig(
         data=tuple(args.data),
         output=args.output,
@@ -239,4 +248,5 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         finetune=finetune,
         encoder=encoder,
         traffic=tuple(args.traffic),
+        teacher=args.teacher,
     )

@@ -16,6 +16,8 @@ class EncoderConfig:
     sha256: str | None = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
     name: str = "sentence-transformers/all-MiniLM-L6-v2"
     licence: str = "Apache-2.0"
+    #: The first so many layers alone; all of them when None.
+    n_layers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ class FinetuneConfig:
     #: Share of the prompts that are read in other clothes (`noise.py`) in an epoch.
     noise_share: float = 0.3
     max_gradient_norm: float = 1.0
+    #: With a teacher: weight of the cosine distance to its embedding, and of the loss on the labels beside it.
+    teacher_weight: float = 10.0
+    label_weight: float = 0.5
     seed: int = 20261122
     n_threads: int = 2
 
@@ -84,6 +89,8 @@ class TrainConfig:
     #: frequencies and risk bounds are fitted on these. Turns that were written for training are balanced on purpose
     #: and show their stakes more clearly than real ones.
     traffic: tuple[Path, ...] = ()
+    #: A bundle whose embeddings the encoder learns to give beside the labels; it was trained on the same data.
+    teacher: Path | None = None
     version: str = "dev"
     #: A folder, or the URL of a tracking server; None keeps no run.
     tracking: str | None = None
@@ -106,6 +113,7 @@ class TrainConfig:
         values["readings"] = [path.name for path in self.readings]
         values["lexicon"] = [path.name for path in self.lexicon]
         values["output"] = self.output.name
+        values["teacher"] = None if self.teacher is None else self.teacher.name
         del values["tracking"]
         values["encoder"]["source"] = Path(self.encoder.source).name
         return values

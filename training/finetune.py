@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from tqdm import tqdm
-from transformers import AutoModel
+from transformers import AutoConfig, AutoModel
 
+from pointsman.classifier.errors import InputError
 from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.text import Text
 from pointsman.classifier.tokens import TextTokenizer
@@ -45,9 +47,27 @@ class EmbeddingEncoder(nn.Module):
         self.encoder = encoder
 
     @classmethod
-    def load(cls, folder: Path) -> "EmbeddingEncoder":
+    def load(cls, folder: Path, *, n_layers: int | None = None) -> "EmbeddingEncoder":
+        """Read weights; of the first `n_layers` alone, where that is not None.
+
+        Raises
+        ------
+        InputError
+            There are not so many layers.
+        """
+        settings = AutoConfig.from_pretrained(folder)
+        if n_layers is not None:
+            if not 1 <= n_layers <= settings.num_hidden_layers:
+                msg = (
+                    f"{n_layers} layers are asked for, the encoder has {settings.num_hidden_layers}; expected a number "
+                    f"from 1 to {settings.num_hidden_layers}."
+                )
+                raise InputError(msg)
+            settings.num_hidden_layers = n_layers
         # Eager attention: exports and quantises to the same graph on every torch.
-        return cls(AutoModel.from_pretrained(folder, attn_implementation="eager", add_pooling_layer=False))
+        return cls(
+            AutoModel.from_pretrained(folder, config=settings, attn_implementation="eager", add_pooling_layer=False)
+        )
 
     @property
     def n_dimensions(self) -> int:
@@ -89,6 +109,8 @@ class Batch:
     inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     labels: dict[Head, torch.Tensor]
     weights: torch.Tensor
+    #: Unit embeddings of the teacher, (n_texts, n_dimensions).
+    taught: torch.Tensor | None
 
 
 def finetune(
@@ -97,10 +119,14 @@ def finetune(
     tokenizer: TextTokenizer,
     config: FinetuneConfig,
     *,
+    taught: Mapping[str, npt.NDArray[np.float32]] | None = None,
     on_progress: Callable[[int, dict[str, float]], None] | None = None,
     checkpoint: Path | None = None,
 ) -> EmbeddingEncoder:
     """Fine-tune `encoder` in place on labelled turns and return it.
+
+    `taught` holds, by row id, the unit embedding that a teacher gives to a turn; the encoder then learns to give it,
+    too, whatever clothes the prompt comes in.
 
     Class weights are the inverse square root of class frequency: rare classes count more without drowning
     the rest. A row counts by its reader's certainty. `on_progress` gets the step and the mean loss since the last call.
@@ -121,7 +147,7 @@ def finetune(
     n_done = 0 if checkpoint is None else _resume(checkpoint, parts)
     for epoch in range(config.epochs):
         encoder.train()
-        batches = _batches(_disturbed(examples, config, epoch), tokenizer, config.batch_size, shuffler)
+        batches = _batches(_disturbed(examples, config, epoch), tokenizer, config.batch_size, shuffler, taught)
         if epoch < n_done:
             step += len(batches)
             continue
@@ -133,6 +159,9 @@ def finetune(
                 ((losses[head](logits[head].float(), batch.labels[head]) * batch.weights).mean() for head in HEADS),
                 start=torch.zeros(()),
             )
+            if batch.taught is not None:
+                distance = 1 - nn.functional.cosine_similarity(embedding.float(), batch.taught)
+                loss = config.label_weight * loss + config.teacher_weight * distance.mean()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(encoder.parameters(), config.max_gradient_norm)
@@ -207,7 +236,13 @@ def _disturbed(examples: Sequence[Example], config: FinetuneConfig, epoch: int) 
     ]
 
 
-def _batches(examples: Sequence[Example], tokenizer: TextTokenizer, size: int, shuffler: random.Random) -> list[Batch]:
+def _batches(
+    examples: Sequence[Example],
+    tokenizer: TextTokenizer,
+    size: int,
+    shuffler: random.Random,
+    taught: Mapping[str, npt.NDArray[np.float32]] | None,
+) -> list[Batch]:
     """Shuffle, then sort within pools of 16 batches, so that a batch holds texts of like length."""
     order = list(examples)
     shuffler.shuffle(order)
@@ -218,10 +253,12 @@ def _batches(examples: Sequence[Example], tokenizer: TextTokenizer, size: int, s
         for start in range(0, len(ranked), size)
     ]
     shuffler.shuffle(chunks)
-    return [_batch(chunk, tokenizer) for chunk in chunks]
+    return [_batch(chunk, tokenizer, taught) for chunk in chunks]
 
 
-def _batch(examples: Sequence[Example], tokenizer: TextTokenizer) -> Batch:
+def _batch(
+    examples: Sequence[Example], tokenizer: TextTokenizer, taught: Mapping[str, npt.NDArray[np.float32]] | None
+) -> Batch:
     return Batch(
         inputs=_inputs(tokenizer, [example.text for example in examples]),
         labels={
@@ -229,6 +266,7 @@ def _batch(examples: Sequence[Example], tokenizer: TextTokenizer) -> Batch:
             for head, labels in HEADS.items()
         },
         weights=torch.tensor([example.certainty for example in examples]),
+        taught=None if taught is None else torch.from_numpy(np.stack([taught[example.id] for example in examples])),
     )
 
 

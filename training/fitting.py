@@ -212,12 +212,20 @@ def seal(fitted: Fitted, origin: Origin, data: Data, config: TrainConfig, *, run
     return bundles.load_bundle(output)
 
 
+def _encoder_fact(manifest: Manifest) -> str:
+    made = manifest.training_data
+    n_layers, teacher = made["config"]["encoder"]["n_layers"], made.get("taught_by")
+    part = "" if n_layers is None else f", layers: first {n_layers}"
+    taught = "" if teacher is None else f", taught by {teacher['version']}"
+    return f"{manifest.encoder.name} ({manifest.encoder.licence}){part}, fine-tuned{taught}"
+
+
 def finish(bundle: Bundle, report: Report | None, config: TrainConfig, *, minutes: float) -> Bundle:
     """Write the card and the figures, and seal the bundle again."""
     manifest = bundle.manifest
     rows = manifest.training_data["rows"]
     facts = {
-        "encoder": f"{manifest.encoder.name} ({manifest.encoder.licence}), fine-tuned",
+        "encoder": _encoder_fact(manifest),
         "graph": f"int8 ONNX, opset {manifest.opset}",
         "training data": ", ".join(sorted(manifest.training_data["digests"])),
         "rows": f"{rows['train']} to train, {rows['calibration']} to calibrate, split by group",

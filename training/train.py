@@ -3,17 +3,18 @@
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from pointsman.classifier import bundle as bundles
 from pointsman.classifier.assessor import Assessor
-from pointsman.classifier.bundle import Bundle, Encoder
+from pointsman.classifier.bundle import Bundle, Encoder, load_bundle
 from pointsman.classifier.encoder import OnnxEncoder
-from pointsman.classifier.errors import BundleError
+from pointsman.classifier.errors import BundleError, InputError
 from pointsman.classifier.labels import HEADS, Head
 from pointsman.classifier.tokens import TextTokenizer
 
@@ -90,15 +91,40 @@ def train_on(
     folder = encoder_folder(config.encoder)
     logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
     tokenizer = prepare(folder, config)
+    encoder = EmbeddingEncoder.load(folder, n_layers=config.encoder.n_layers)
+    teacher = None if config.teacher is None else load_bundle(config.teacher)
     encoder = finetune(
-        EmbeddingEncoder.load(folder),
+        encoder,
         data.train,
         tokenizer,
         config.finetune,
+        taught=None if teacher is None else _taught(teacher, data.train, encoder.n_dimensions, embedder, config),
         on_progress=run.progress,
         checkpoint=checkpoint,
     )
-    return _write_bundle(encoder, tokenizer, data, config, run, embedder)
+    of = None if teacher is None else {"version": teacher.manifest.version, "digest": teacher.digest}
+    return _write_bundle(encoder, tokenizer, data, config, run, embedder, {} if of is None else {"taught_by": of})
+
+
+def _taught(
+    teacher: Bundle, examples: Sequence[Example], n_dimensions: int, embedder: Embedder, config: TrainConfig
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Return the unit embeddings of a teacher, by row id.
+
+    Raises
+    ------
+    InputError
+        They are not as wide as those that are to be learned.
+    """
+    logger.info("%s teaches", teacher.manifest.version)
+    embedding = embedder(OnnxEncoder.load(teacher, n_threads=config.finetune.n_threads), examples).embedding
+    if embedding.shape[1] != n_dimensions:
+        msg = (
+            f"teacher {teacher.manifest.version} gives {embedding.shape[1]} dimensions, the encoder {n_dimensions}; "
+            "expected as many. Name a bundle whose encoder is as wide, or leave --teacher out."
+        )
+        raise InputError(msg)
+    return {example.id: row for example, row in zip(examples, embedding, strict=True)}
 
 
 def _write_bundle(
@@ -108,6 +134,7 @@ def _write_bundle(
     config: TrainConfig,
     run: Run,
     embedder: Embedder,
+    training_data: Mapping[str, Any],
 ) -> Bundle:
     """Export, quantise, fit on what the quantised graph gives, prove parity, and write the bundle's files."""
     int8, fp32 = config.output / bundles.MODEL, config.output.with_name(config.output.name + ".fp32.onnx")
@@ -125,7 +152,7 @@ def _write_bundle(
     fp32.unlink()
     weights = bundles.sha256_of(encoder_folder(config.encoder) / WEIGHTS)
     source = Encoder(config.encoder.name, config.encoder.licence, weights)
-    return seal(fitted, Origin(source, graph.OPSET, agreement), data, config, run_id=run.run_id)
+    return seal(fitted, Origin(source, graph.OPSET, agreement, training_data), data, config, run_id=run.run_id)
 
 
 def prove_parity(

@@ -1,8 +1,10 @@
 """The torch loop: what a batch is made of, and what it tells while it runs."""
 
+import numpy as np
 import pytest
 import torch
 
+from pointsman.classifier.errors import InputError
 from pointsman.classifier.text import Text
 from pointsman.classifier.tokens import TextTokenizer, TokenBudget
 from pointsman.training.config import FinetuneConfig
@@ -45,6 +47,37 @@ def test_loss_falls_and_its_curve_ends_with_the_last_step(tiny_encoder, tokenize
     )
     assert points[-1][0] == 6 * len(examples) // 8
     assert points[-1][1] < 0.8 * points[0][1]
+
+
+def test_encoder_of_fewer_layers_keeps_the_first_ones(tiny_encoder):
+    whole, first = EmbeddingEncoder.load(tiny_encoder), EmbeddingEncoder.load(tiny_encoder, n_layers=1)
+    assert (whole.n_layers, first.n_layers) == (2, 1)
+    weights = dict(whole.named_parameters())
+    assert all(torch.equal(weight, weights[name]) for name, weight in first.named_parameters())
+
+
+@pytest.mark.parametrize("n_layers", [0, 3])
+def test_layers_that_are_not_there_are_refused(tiny_encoder, n_layers):
+    with pytest.raises(InputError, match="a number from 1 to 2"):
+        EmbeddingEncoder.load(tiny_encoder, n_layers=n_layers)
+
+
+def test_taught_encoder_gives_its_teachers_embeddings(tiny_encoder, tokenizer, labelled_file):
+    examples = read_examples([labelled_file])[:40]
+    towards = np.random.default_rng(1).normal(size=64).astype(np.float32)
+    taught = {example.id: towards / np.linalg.norm(towards) for example in examples}
+    inputs = _inputs(tokenizer, [example.text for example in examples])
+
+    def likeness(encoder):
+        with torch.no_grad():
+            return float(
+                torch.nn.functional.cosine_similarity(encoder(*inputs), torch.from_numpy(towards)[None]).mean()
+            )
+
+    config = FinetuneConfig(epochs=6, batch_size=8, learning_rate=3e-3, n_threads=1)
+    alone = finetune(EmbeddingEncoder.load(tiny_encoder), examples, tokenizer, config)
+    pupil = finetune(EmbeddingEncoder.load(tiny_encoder), examples, tokenizer, config, taught=taught)
+    assert likeness(pupil) > max(0.8, likeness(alone) + 0.3)
 
 
 def test_run_that_was_cut_off_goes_on_to_the_same_numbers(tiny_encoder, tokenizer, labelled_file, tmp_path):

@@ -16,7 +16,8 @@ from pointsman.training import graph as graph_heads
 from pointsman.training.config import EncoderConfig, FinetuneConfig, HeadsConfig, NoveltyConfig, TrainConfig
 from pointsman.training.datasets import read_examples
 from pointsman.training.encoder_source import encoder_folder
-from pointsman.training.train import train
+from pointsman.training.fitting import embed
+from pointsman.training.train import _taught, train
 
 pytestmark = pytest.mark.training
 
@@ -53,6 +54,30 @@ def test_trained_bundle_learns_the_training_rows(trained, labelled_file):
     assessments = Assessor.load(trained.path).assess_texts([e.text for e in examples])
     right = [a.category.label == e.labels["category"] for a, e in zip(assessments, examples, strict=True)]
     assert np.mean(right) > 0.8
+
+
+@pytest.fixture(scope="module")
+def pupil(config, trained, tmp_path_factory):
+    output = tmp_path_factory.mktemp("pupil") / "bundle"
+    encoder = replace(config.encoder, n_layers=1)
+    return train(replace(config, output=output, version="pupil-1", encoder=encoder, teacher=trained.path))[0]
+
+
+def test_pupil_is_smaller_and_names_its_teacher(trained, pupil):
+    assert pupil.manifest.training_data["taught_by"] == {"version": "tiny-1", "digest": trained.digest}
+    assert pupil.file("model.onnx").stat().st_size < trained.file("model.onnx").stat().st_size
+    card = pupil.file("card.md").read_text()
+    assert "layers: first 1, fine-tuned, taught by tiny-1" in card
+
+
+def test_pupil_assesses_turns(pupil, labelled_file):
+    texts = [example.text for example in read_examples([labelled_file])[:10]]
+    assert {a.model_version for a in Assessor.load(pupil.path).assess_texts(texts)} == {"pupil-1"}
+
+
+def test_teacher_of_another_width_is_refused(config, trained, labelled_file):
+    with pytest.raises(InputError, match="teacher tiny-1 gives 64 dimensions, the encoder 768"):
+        _taught(trained, read_examples([labelled_file])[:2], 768, embed, config)
 
 
 def test_training_twice_gives_one_graph(config, trained, tmp_path):

@@ -86,7 +86,7 @@ LOCK += --no-emit-index-url --no-header --no-annotate --quiet
 
 ## lock: pin the runtime's dependencies anew, with hashes (UPGRADE=--upgrade for newer versions)
 lock: $(VENV)/.test
-	$(LOCK) $(UPGRADE) --output-file serving/requirements.txt --extra serving --extra signing --extra client
+	$(LOCK) $(UPGRADE) --output-file serving/requirements.txt --extra serving --extra signing --extra client --extra tracing
 	$(LOCK) --constraint serving/requirements.txt --output-file classifier/requirements.txt
 
 ## sbom: the service's bill of materials, CycloneDX
@@ -122,5 +122,5 @@ $(VENV)/.serving: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet -e '.[serving,training,envoy]' --group dev $(EDITABLE)
+	$(BIN)/pip install --quiet -e '.[serving,training,envoy,tracing]' --group dev $(EDITABLE)
 	@touch $@ $(VENV)/.serving $(VENV)/.runtime

@@ -56,7 +56,7 @@ class ServeCommand:
         names = [*(name.replace("-", "_") for name in _OPTIONS), "store_text"]
         try:
             chosen = settings.load_settings(**{name: getattr(args, name, None) for name in names})
-            logs.configure_logs(chosen.log_level)
+            logs.configure_logs(chosen.log_level, chosen.log_format)
             _check_certificate(chosen)
             _allow_connections()
             listener = _listen(chosen.host, chosen.port)

@@ -1,12 +1,18 @@
 """Values out of bytes, so that a fuzzer that knows only bytes comes by JSON that means something."""
 
+import re
 import struct
 
-WORDS = """messages input system instructions tools role type content text user assistant developer tool tool_result
-tool_use tool_use_id image document source base64 data input_text output_text function_call function_call_output output
-metadata user_id session_id prompt_cache_key thinking adaptive output_config format json_schema schema properties title
-max_tokens prompt context request headers models policy path context_tokens decision_id outcome comment idempotency_key
-inputs success failure category risk scope turn claude-opus-5-5 claude-haiku-5-5 balanced careful""".split()
+WORDS = re.findall(
+    r"\S+",
+    """
+messages input system instructions tools role type content text user assistant developer tool tool_result tool_use
+tool_use_id image document source base64 data input_text output_text function_call function_call_output output
+metadata user_id session_id prompt_cache_key thinking adaptive output_config format json_schema schema properties
+title max_tokens prompt context request headers models policy path context_tokens decision_id outcome comment
+idempotency_key inputs success failure category risk scope turn claude-opus-5-5 claude-haiku-5-5 balanced careful
+""",
+)
 TEXTS = (
     "<system-reminder>",
     "</system-reminder>",

@@ -1,4 +1,4 @@
-"""The service works as the image runs it: as a user without rights, under a root file system that cannot be written."""
+"""The service works as the image runs it: without capabilities, under a root file system that cannot be written."""
 
 import os
 import re
@@ -10,8 +10,7 @@ import pytest
 
 from ..processes import REAL_MODEL, ROOT, ServeProcess
 
-NOBODY = 65534
-#: Makes everything read-only but one folder, in a view of the file system of its own, then gives up all rights.
+#: Makes everything read-only but one folder, in a view of the file system of its own, then gives up all capabilities.
 SHUT_IN = """
 set -e
 mount --make-rprivate /
@@ -20,18 +19,13 @@ for place in $(awk '{print $5}' /proc/self/mountinfo | sort -u); do
   [ "$place" = "$1" ] || mount -o remount,bind,ro "$place" 2>/dev/null || true
 done
 shift
-exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
+exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@"
 """
 
 
 @pytest.fixture
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    for parent in [folder, *folder.parents]:
-        if not os.stat(parent).st_mode & 0o001:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    shutil.chown(folder, NOBODY, NOBODY)
-    return folder
+    return tmp_path_factory.mktemp("data")
 
 
 @pytest.fixture
@@ -40,12 +34,11 @@ def shut_in(data):
     if shutil.which("unshare") is None or shutil.which("setpriv") is None:
         pytest.skip("unshare or setpriv is not installed here (apt install util-linux)")
     prefix = ["unshare", "--mount", "sh", "-c", SHUT_IN, "sh", str(data)]
-    script = f"import sys, pathlib; import pointsman.serving; pathlib.Path({str(data)!r}, 'x').touch()"
-    tried = subprocess.run([*prefix, sys.executable, "-c", script], capture_output=True, text=True)
+    tried = subprocess.run([*prefix, "touch", data / "x"], capture_output=True, text=True)
     if tried.returncode:
         pytest.skip(f"a process cannot be shut in here: {tried.stderr.strip()[-300:]}")
-    prefix_error = subprocess.run([*prefix, "touch", str(ROOT / "x")], capture_output=True, text=True).stderr
-    assert re.search(r"Read-only file system|Permission denied", prefix_error)
+    outside = subprocess.run([*prefix, "touch", ROOT / "x"], capture_output=True, text=True)
+    assert "Read-only file system" in outside.stderr
     return prefix
 
 
@@ -57,9 +50,7 @@ def test_service_starts_with_a_key_and_decides(tmp_path, data, shut_in):
     made = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert made.returncode == 0, made.stderr
     key = re.search(r"psm_\w+", made.stdout).group()
-    settings = {"keys": "on", "xdg_data_home": data}
-    service = ServeProcess(tmp_path, url, script=REAL_MODEL, prefix=shut_in, **settings)
-    service._environment["XDG_DATA_HOME"] = str(data)
+    service = ServeProcess(tmp_path, url, script=REAL_MODEL, prefix=shut_in, keys="on", spool=data / "spool.sqlite")
     try:
         service.start()
         answer = service.http.post(

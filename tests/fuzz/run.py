@@ -27,7 +27,7 @@ SEEDS = {
     "catalog_file": "classifier/profiles/*.yaml",
     "bundle_manifest": "tests/data/bundles/format-1/manifest.json",
 }
-LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0", "-max_len=8192"]
+LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-max_len=8192"]
 
 
 def fuzz(name, n_inputs):
@@ -58,7 +58,7 @@ def fuzz_all(n_inputs):
         n_tried = int(next(iter(re.findall(r"stat::number_of_executed_units:\s*(\d+)", done.stderr)), 0))
         print(f"{name:<16}{n_tried:>9} inputs  {'ok' if done.returncode == 0 else 'FOUND'}", flush=True)
         if done.returncode or n_tried < n_inputs * share * 0.99:
-            print(done.stderr[-6000:])
+            print(f"exit status {done.returncode}", done.stderr[-6000:])
             return 1
         total += n_tried
     print(f"{'together':<16}{total:>9} inputs")

@@ -132,12 +132,21 @@ class SessionStore(Protocol):
 
 
 class MemorySessions:
-    """Sessions of one process: bounded, the least recently used forgotten first, and after `ttl_s` in any case."""
+    """Sessions of one process: bounded, the least recently used forgotten first, and after `ttl_s` in any case.
+
+    What takes room is the decisions that sessions remember, 2 to 5 KB each, so both are bounded: 100,000 decisions are
+    about 250 MB.
+    """
 
     def __init__(
-        self, *, max_sessions: int = 100_000, ttl_s: float = 6 * 3600, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        max_sessions: int = 100_000,
+        max_decisions: int = 100_000,
+        ttl_s: float = 6 * 3600,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._max = max_sessions
+        self._max, self._max_decisions, self._n_decisions = max_sessions, max_decisions, 0
         self._ttl_s = ttl_s
         self._clock = clock
         self._lock = threading.Lock()
@@ -163,7 +172,7 @@ class MemorySessions:
     def drop(self, key: str) -> None:
         """Forget a session."""
         with self._lock:
-            self._states.pop(key, None)
+            self._remove(key)
 
     def _get(self, key: str) -> SessionState | None:
         found = self._states.get(key)
@@ -171,17 +180,29 @@ class MemorySessions:
             return None
         kept_at, state = found
         if self._clock() - kept_at > self._ttl_s:
-            del self._states[key]
+            self._remove(key)
             return None
         return state
 
     def _put(self, key: str, state: SessionState) -> None:
         now = self._clock()
+        self._remove(key)
         self._states[key] = (now, state)
-        self._states.move_to_end(key)
+        self._n_decisions += _size(state)
         # Oldest first: whatever has expired stands at the front, so one or two looks keep the store small.
         while self._states:
             oldest, (kept_at, _) = next(iter(self._states.items()))
-            if len(self._states) <= self._max and now - kept_at <= self._ttl_s:
+            is_full = len(self._states) > self._max or (self._n_decisions > self._max_decisions and oldest != key)
+            if not is_full and now - kept_at <= self._ttl_s:
                 return
-            del self._states[oldest]
+            self._remove(oldest)
+
+    def _remove(self, key: str) -> None:
+        found = self._states.pop(key, None)
+        if found is not None:
+            self._n_decisions -= _size(found[1])
+
+
+def _size(state: SessionState) -> int:
+    """Return how many decisions a state holds, its own counted."""
+    return 1 + len(state.recent)

@@ -49,13 +49,18 @@ def seen_turns(store: Store, since: str) -> list[SeenTurn]:
 
 
 def judgements(store: Store, since: str) -> list[Judged]:
-    """Return the feedback since a time."""
-    query = sa.select(
-        FEEDBACK.c.decision_id,
-        FEEDBACK.c.created_at,
-        FEEDBACK.c.outcome,
-        FEEDBACK.c.record["labels"]["category"].as_string(),
-    ).where(FEEDBACK.c.created_at >= since)
+    """Return the newest feedback since a time: of as many turns as are looked at, and more."""
+    query = (
+        sa.select(
+            FEEDBACK.c.decision_id,
+            FEEDBACK.c.created_at,
+            FEEDBACK.c.outcome,
+            FEEDBACK.c.record["labels"]["category"].as_string(),
+        )
+        .where(FEEDBACK.c.created_at >= since)
+        .order_by(FEEDBACK.c.created_at.desc())
+        .limit(2 * MAX_TURNS)
+    )
     return [Judged(*row) for row in _rows(store, query)]
 
 

@@ -104,3 +104,24 @@ def test_failed_change_keeps_the_state():
     with pytest.raises(RuntimeError, match="no"):
         store.update("a", lambda _: (_ for _ in ()).throw(RuntimeError("no")))
     assert store.get("a").model == "m"
+
+
+def test_store_forgets_the_oldest_when_sessions_remember_too_many_decisions():
+    store = MemorySessions(max_decisions=10)
+    for number in range(4):
+        state = SessionState(model="careful")
+        for request in range(3):
+            state = state.remember(f"r{request}", decided())
+        store.put(f"s{number}", state)
+    assert [store.get(f"s{number}") is None for number in range(4)] == [True, True, False, False]
+
+
+def test_session_that_is_changed_or_dropped_counts_once():
+    store = MemorySessions(max_decisions=4)
+    state = SessionState(model="careful").remember("r", decided())
+    store.put("a", state)
+    for _ in range(10):
+        store.put("b", state)
+    store.drop("b")
+    store.put("c", state)
+    assert [store.get(name) is None for name in "abc"] == [False, True, False]

@@ -53,10 +53,10 @@ class Sizes:
                 return
 
     @staticmethod
-    def first_and_last(values):
-        """The medians of the first and of the last quarter."""
+    def before_and_after(values):
+        """The medians of the second quarter and of the last; in the first what is bounded fills up."""
         quarter = max(1, len(values) // 4)
-        return statistics.median(values[:quarter]), statistics.median(values[-quarter:])
+        return statistics.median(values[quarter : 2 * quarter]), statistics.median(values[-quarter:])
 
 
 def memory_mib(pid):
@@ -67,8 +67,9 @@ def memory_mib(pid):
 class Breaker:
     """Goes through every fault over and over; each round ends with everything whole."""
 
-    def __init__(self, database, sessions, policy, champions):
+    def __init__(self, database, sessions, policy, champions, *, note):
         self._database, self._sessions, self._policy, self._champions = database, sessions, policy, champions
+        self._note = note
         self.n_rounds = 0
 
     def run(self, seconds):
@@ -79,6 +80,7 @@ class Breaker:
                 self._champions.take_up()
                 self._champions.retrain()
                 next_retraining = time.monotonic() + seconds / 12
+                self._note(f"{self.n_rounds} rounds, {self._champions.n_promoted} retrainings taken up")
             self._round(pause)
         self._champions.take_up()
 
@@ -117,7 +119,13 @@ def test_service_holds_under_load_with_faults_in_between(tmp_path):
     policy.write_text("extends: balanced\n")
     champions = Champions(tmp_path, lambda: service)
     settings = {"bundle": champions.path, "sessions_url": sessions.url, "policy": policy, "store_timeout_s": 2}
-    breaker = Breaker(database, sessions, policy, champions)
+
+    def note(text):
+        """Say how far it is: two hours are long."""
+        sizes = f"{memory_mib(service.process.pid):.0f} MiB, {open_files(service.process.pid)} files"
+        print(f"{text}, {len(load.seconds)} answers, {len(load.errors)} errors, {sizes}", flush=True)
+
+    breaker = Breaker(database, sessions, policy, champions, note=note)
     try:
         with (
             serving(tmp_path, database.url, script=REAL_MODEL, log_level="warning", **settings) as service,
@@ -138,7 +146,7 @@ def test_service_holds_under_load_with_faults_in_between(tmp_path):
     finally:
         database.remove()
         sessions.remove()
-    memory, files = Sizes.first_and_last(sizes.memory_mib), Sizes.first_and_last(sizes.n_files)
+    memory, files = Sizes.before_and_after(sizes.memory_mib), Sizes.before_and_after(sizes.n_files)
     print(
         f"{SECONDS:.0f} s, {len(load.seconds)} answers, {reached:.1f}/s of {capacity:.1f}/s, "
         f"p50 {load.quantile_ms(0.5):.0f} ms, p99 {load.quantile_ms(0.99):.0f} ms, {len(load.errors)} errors\n"

@@ -64,6 +64,7 @@ def test_tricks_keep_the_number_of_words(requests):
 
 
 @pytest.mark.attack
+@pytest.mark.timeout(0)
 def test_few_phrasings_bring_a_careful_turn_to_a_cheap_model(phrasings, careful, is_cheap):
     won, tried = defaultdict(int), defaultdict(int)
     for phrasing in phrasings:
@@ -78,6 +79,7 @@ def test_few_phrasings_bring_a_careful_turn_to_a_cheap_model(phrasings, careful,
 
 
 @pytest.mark.attack
+@pytest.mark.timeout(0)
 def test_few_unicode_tricks_bring_a_careful_turn_to_a_cheap_model(requests, careful, is_cheap):
     clean = [is_cheap(row["prompt"]) for row in requests]
     won = 0

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Strict editable installs let type checkers see packages that are mapped from top-level folders.
 EDITABLE := --config-settings editable_mode=strict
 
-.PHONY: install serve test test-gateways faults soak lint format openapi protos vendor bench bench-gateways lock sbom audit clean
+.PHONY: install serve test test-gateways faults soak attacks fuzz lint format openapi protos vendor bench bench-gateways lock sbom audit clean
 
 ## install: the runtime and the `pointsman` command, nothing more
 install: $(VENV)/.runtime
@@ -29,6 +29,15 @@ faults: $(VENV)/.test
 ## soak: five minutes of load with faults in between; SOAK_S=7200 for two hours
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak -s tests/serving/faults --timeout 0
+
+## attacks: text and tricks that try to steer the shipped model, as tables; minutes
+attacks: $(VENV)/.test
+	$(BIN)/python -m pytest -m attack -s tests/attacks
+
+## fuzz: this many inputs (N=1000000) for the readers, the loaders and the service, with coverage as the guide
+N ?= 1000000
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz.run $(N)
 
 ## lint: formatting, rules and strict types
 lint: $(VENV)/.test
@@ -77,7 +86,7 @@ LOCK += --no-emit-index-url --no-header --no-annotate --quiet
 
 ## lock: pin the runtime's dependencies anew, with hashes (UPGRADE=--upgrade for newer versions)
 lock: $(VENV)/.test
-	$(LOCK) $(UPGRADE) --output-file serving/requirements.txt --extra serving --extra signing --extra client
+	$(LOCK) $(UPGRADE) --output-file serving/requirements.txt --extra serving --extra signing --extra client --extra tracing
 	$(LOCK) --constraint serving/requirements.txt --output-file classifier/requirements.txt
 
 ## sbom: the service's bill of materials, CycloneDX
@@ -113,5 +122,5 @@ $(VENV)/.serving: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/.test: pyproject.toml $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/pip install --quiet -e '.[serving,training,envoy]' --group dev $(EDITABLE)
+	$(BIN)/pip install --quiet -e '.[serving,training,envoy,tracing]' --group dev $(EDITABLE)
 	@touch $@ $(VENV)/.serving $(VENV)/.runtime

@@ -26,6 +26,7 @@ _BILLING_MARK: Final = "x-anthropic-billing-header:"
 _SUBAGENT_FLAG: Final = "cc_is_subagent=true"
 _MAX_ID_CHARS: Final = 200
 _MAX_USER_ID_CHARS: Final = 4_096
+_PIECE_CHARS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,20 @@ def hash_parts(*parts: object) -> str:
 
 def normalised(text: str) -> str:
     """Make every run of white space one space: clients re-wrap a message when its cache mark moves on."""
-    return " ".join(text.split())
+    if len(text) <= _PIECE_CHARS:
+        return " ".join(text.split())
+    # Piece by piece: the words of 32 MiB at once are 400 MB of small strings.
+    kept: list[str] = []
+    is_apart = False
+    for start in range(0, len(text), _PIECE_CHARS):
+        piece = text[start : start + _PIECE_CHARS]
+        words = " ".join(piece.split())
+        if words:
+            if kept and (is_apart or piece[0].isspace()):
+                kept.append(" ")
+            kept.append(words)
+        is_apart = piece[-1].isspace()
+    return "".join(kept)
 
 
 @dataclass(frozen=True, slots=True)

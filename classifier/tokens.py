@@ -72,10 +72,15 @@ class TextTokenizer:
         Raises
         ------
         BundleCorruptError
-            The tokenizer lacks a token it needs, or the glosses are no map of token ids.
+            The file is no tokenizer, it lacks a token it needs, or the glosses are no map of token ids.
         """
         known = read_glosses(glosses) if glosses is not None else {}
-        return cls(Tokenizer.from_file(str(path)), budget, known)
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            msg = f"{path.name} is no tokenizer of the library `tokenizers`. Export the bundle again."
+            raise BundleCorruptError(msg) from error
+        return cls(tokenizer, budget, known)
 
     def _special(self, name: str) -> int:
         token_id = self._tokenizer.token_to_id(name)

@@ -28,7 +28,9 @@ from .settings import Settings
 from .spending import Spending
 from .spool import open_spool
 from .store import Store
+from .stored_text import TextKeeper
 from .telemetry import Telemetry
+from .tracing import Traced, Tracing
 from .upkeep import Upkeep
 from .weave import Routes
 
@@ -37,12 +39,15 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
     """Return the service. Nothing is opened before the app starts; a start that fails says why."""
     telemetry = Telemetry()
     access = Access(settings, telemetry)
+    tracing = None if settings.traces_url is None else Tracing(settings.traces_url)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = router if router is not None else await run_in_threadpool(open_router, settings)
         services = await run_in_threadpool(_assemble, settings, opened, telemetry, access)
         app.state.services = services
+        if tracing is not None:
+            tracing.start()
         access.start()
         services.recorder.start()
         warming = services.model.start()
@@ -64,6 +69,8 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
             services.model.stop()
             await run_in_threadpool(services.recorder.stop, settings.flush_timeout_s)
             services.store.close()
+            if tracing is not None:
+                await run_in_threadpool(tracing.stop)
 
     app = FastAPI(
         title="Pointsman",
@@ -82,6 +89,9 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         app.include_router(pages)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
+    if tracing is not None:
+        telemetry.on_decision = tracing.note
+        app.add_middleware(Traced, tracing=tracing)
     return app
 
 
@@ -100,7 +110,13 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
     watch = BundleWatch(router, ModelSource.of(settings), telemetry, settings)
     spending = Spending(router)
     router.spent = spending.by_rule
-    recorder = Recorder(store, telemetry, max_queued=settings.max_queued_records, spool=open_spool(settings))
+    recorder = Recorder(
+        store,
+        telemetry,
+        max_queued=settings.max_queued_records,
+        spool=open_spool(settings),
+        keeper=TextKeeper() if settings.store_text else None,
+    )
     return Services(
         settings=settings,
         model=model,

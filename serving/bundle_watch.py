@@ -24,6 +24,7 @@ from pointsman.classifier.records import utc_now
 from pointsman.classifier.router import Router
 
 from .bundle_files import FilesWatch
+from .heap import give_back
 from .live_model import digest_of
 from .model_source import ModelSource, Named
 from .settings import Settings
@@ -95,6 +96,8 @@ class BundleWatch:
             swapped = self._look_for_champion()
             self._look_for_challenger()
             self._telemetry.observe(BUNDLE_REFUSED, float("champion" in self._refused))
+            if swapped:
+                give_back()
             return swapped
 
     def describe(self) -> dict[str, Any]:

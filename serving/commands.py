@@ -46,7 +46,7 @@ class ServeCommand:
         try:
             import uvicorn
 
-            from . import access, app, live_model, logs, settings, telemetry, wire
+            from . import access, app, heap, live_model, logs, settings, telemetry, wire
         except ModuleNotFoundError as exc:
             return fail(missing(exc))
         from pointsman.classifier.errors import ClassifierError
@@ -56,9 +56,10 @@ class ServeCommand:
         names = [*(name.replace("-", "_") for name in _OPTIONS), "store_text"]
         try:
             chosen = settings.load_settings(**{name: getattr(args, name, None) for name in names})
-            logs.configure_logs(chosen.log_level)
+            logs.configure_logs(chosen.log_level, chosen.log_format)
             _check_certificate(chosen)
             _allow_connections()
+            heap.share_arenas()
             listener = _listen(chosen.host, chosen.port)
             with listener:
                 # Opened again by the app; tried here, where a failure is one line and no traceback.

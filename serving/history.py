@@ -49,7 +49,7 @@ def seen_turns(store: Store, since: str) -> list[SeenTurn]:
 
 
 def judgements(store: Store, since: str) -> list[Judged]:
-    """Return the newest feedback since a time; older judgements are of turns older than those that are counted."""
+    """Return the newest feedback since a time: of as many turns as are looked at, and more."""
     query = (
         sa.select(
             FEEDBACK.c.decision_id,
@@ -59,7 +59,7 @@ def judgements(store: Store, since: str) -> list[Judged]:
         )
         .where(FEEDBACK.c.created_at >= since)
         .order_by(FEEDBACK.c.created_at.desc())
-        .limit(MAX_TURNS)
+        .limit(2 * MAX_TURNS)
     )
     return [Judged(*row) for row in _rows(store, query)]
 

@@ -1,4 +1,6 @@
-"""Logs on stderr, one `key=value` line each. What goes into `extra` is chosen where it is logged: never user text."""
+"""Logs on stderr, one line each, as `key=value` or JSON. What goes into `extra` is chosen where it is logged: never
+user text.
+"""
 
 import json
 import logging
@@ -6,6 +8,8 @@ import sys
 import time
 import traceback
 from typing import Final
+
+import structlog
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -28,10 +32,27 @@ class LineFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure_logs(level: str) -> None:
+def json_formatter() -> logging.Formatter:
+    """Return a formatter of one JSON object a line: `timestamp`, `level`, `logger`, `event`, and what goes with it."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            structlog.processors.format_exc_info,
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(default=str),
+        ],
+    )
+
+
+def configure_logs(level: str, form: str = "text") -> None:
     """Send this service's and the server's logs to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter())
+    handler.setFormatter(json_formatter() if form == "json" else LineFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -3,7 +3,8 @@
 Decisions are handed over and forgotten; what cannot be kept is counted and logged, never dropped in silence.
 Feedback waits for its commit. It goes through the same queue, so a decision handed over before its feedback is
 always found. While the database is away decisions go to the spool (`spool.py`), in memory where there is none or it is
-full, and feedback is refused; once it is back the spool drains between the batches.
+full, and feedback is refused; once it is back the spool drains between the batches. Where text is stored, it is masked
+here, before anything else sees it.
 """
 
 import logging
@@ -12,15 +13,17 @@ import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from pointsman.classifier.errors import InputError
 from pointsman.classifier.records import DecisionRecord, FeedbackRecord
 
 from .errors import StoreUnavailableError
+from .logs import log_failure
 from .spool import SPOOL_FAILURES, Spool
 from .store import Store, Written
+from .stored_text import TextKeeper, without_text
 from .telemetry import (
     FEEDBACK,
     RECORDS_LOST,
@@ -90,10 +93,19 @@ class _Batch:
 class Recorder:
     """Takes records from the event loop and hands them to the store in its own thread."""
 
-    def __init__(self, store: Store, telemetry: Telemetry, *, max_queued: int, spool: Spool | None = None) -> None:
-        self._store, self._telemetry, self._spool = store, telemetry, spool
+    def __init__(
+        self,
+        store: Store,
+        telemetry: Telemetry,
+        *,
+        max_queued: int,
+        spool: Spool | None = None,
+        keeper: TextKeeper | None = None,
+    ) -> None:
+        self._store, self._telemetry, self._spool, self._keeper = store, telemetry, spool, keeper
         self._queue: queue.Queue[_Item] = queue.Queue(maxsize=max_queued)
-        # Decisions not yet committed, for readers; and ids already taken, so that a retry costs no transaction.
+        # Decisions not yet committed, for readers, without text until it is masked; and ids already taken, so that a
+        # retry costs no transaction.
         self._waiting: dict[str, DecisionRecord] = {}
         self._taken: OrderedDict[str, None] = OrderedDict()
         self._deadline = float("inf")
@@ -111,7 +123,7 @@ class Recorder:
         """Queue a decision; one whose id was queued before is already recorded."""
         if record.decision_id in self._taken:
             return
-        self._waiting[record.decision_id] = record
+        self._waiting[record.decision_id] = without_text(record)
         try:
             self._queue.put_nowait(record)
         except queue.Full:
@@ -171,18 +183,41 @@ class Recorder:
     def _next_batch(self) -> _Batch:
         batch = _Batch()
         try:
-            batch.add(self._queue.get(timeout=self._longest_idle_s()))
+            batch.add(self._fit(self._queue.get(timeout=self._longest_idle_s())))
         except queue.Empty:
             return batch
         if batch.decisions:
             time.sleep(_LINGER_S)
         while len(batch) < _BATCH_SIZE and not batch.is_last:
             try:
-                batch.add(self._queue.get_nowait())
+                batch.add(self._fit(self._queue.get_nowait()))
             except queue.Empty:
                 break
         batch.feedback = [given for given in batch.feedback if given.committed.set_running_or_notify_cancel()]
         return batch
+
+    def _fit(self, item: _Item) -> _Item:
+        """Return a record with what may be kept of its text: nothing without a keeper, or where masking fails."""
+        if isinstance(item, _Given):
+            return item if item.record.comment is None else replace(item, record=self._fit_feedback(item.record))
+        if item is None or item.prompt is None:
+            return item
+        record = without_text(item)
+        if self._keeper is not None:
+            try:
+                record = self._keeper.decision(item)
+            except Exception as exc:
+                log_failure(exc)
+        self._waiting[record.decision_id] = record
+        return record
+
+    def _fit_feedback(self, record: FeedbackRecord) -> FeedbackRecord:
+        if self._keeper is not None:
+            try:
+                return self._keeper.feedback(record)
+            except Exception as exc:
+                log_failure(exc)
+        return replace(record, comment=None)
 
     def _longest_idle_s(self) -> float | None:
         """Return how long to wait for a record before the spool is looked at; None while it is empty."""

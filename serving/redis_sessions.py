@@ -60,7 +60,8 @@ class RedisSessions:
         self._redis = redis.Redis.from_url(
             url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None, health_check_interval=0
         )
-        self._memory = MemorySessions(ttl_s=ttl_s)
+        # Those of an outage stay until they are asked for again, or make room.
+        self._memory = MemorySessions(ttl_s=ttl_s, max_packed_bytes=16 * 2**20)
         self._ttl_ms = max(1, int(ttl_s * 1000))
         self._pause_s = pause_s
         self._clock = clock

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     store_timeout_s: float = Field(10.0, gt=0, description="Wait for a commit before feedback gets 503.")
     drain_timeout_s: int = Field(10, ge=1, description="Wait at shutdown for requests that are being answered.")
     flush_timeout_s: float = Field(10.0, gt=0, description="Wait for the store at shutdown.")
+    traces_url: str | None = Field(
+        None,
+        description="OTLP/HTTP address of a collector for traces, such as http://otel:4318/v1/traces; none when unset.",
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of a log line: text, or json.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged to stderr.")
 
     @field_validator("database_url")
@@ -148,7 +153,7 @@ class Settings(BaseSettings):
         except ValueError:
             raise ValueError("names no addresses; expected such as 10.0.0.5 or 10.0.0.0/8, with commas") from None
 
-    @field_validator("registry_url")
+    @field_validator("registry_url", "traces_url")
     @classmethod
     def _http_url(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith(("http://", "https://")):

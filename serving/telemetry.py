@@ -1,5 +1,6 @@
 """Prometheus metrics: the names as constants, one registry per app, one `observe()`."""
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -86,6 +87,8 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        #: Told of every decision and its source, beside the counters.
+        self.on_decision: Callable[[Decision, str], None] | None = None
         self._counters = {
             DECISIONS: self._counter(DECISIONS, "Decisions answered.", "kind", "category", "risk", "model", "source"),
             SAFE_DEFAULTS: self._counter(SAFE_DEFAULTS, "Answers without a decision, by cause.", "cause"),
@@ -157,6 +160,8 @@ class Telemetry:
         )
         for part, milliseconds in decision.latency_ms.items():
             self.observe(DECIDE_SECONDS, milliseconds / 1000, part=part)
+        if self.on_decision is not None:
+            self.on_decision(decision, source)
 
     def exposition(self) -> bytes:
         """Return all metrics as Prometheus reads them."""

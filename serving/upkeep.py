@@ -24,6 +24,7 @@ from pointsman.classifier.records import utc_now
 from pointsman.classifier.router import Router
 
 from .errors import ServingError
+from .heap import give_back
 from .history import judgements, seen_loads, seen_signals, seen_turns
 from .settings import Settings
 from .spending import Spending
@@ -117,6 +118,8 @@ class Upkeep:
                 policy = policy.with_loads(learn_loads(loads, policy))
             self._n_turns, self._n_judged = len(turns), len(judged)
             self._router.use(catalog=catalog, policy=policy)
+        del turns, judged, loads
+        give_back()
 
     def look_for_drift(self) -> None:
         """Compare the last days' turns with those before, and set the gauges."""

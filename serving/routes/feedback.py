@@ -11,7 +11,7 @@ from pointsman.classifier.errors import InputError
 from pointsman.classifier.records import MAX_NAME_LENGTH, FeedbackRecord, check_labels, utc_now
 from pointsman.serving.api_schema import body_of
 from pointsman.serving.bodies import read_body
-from pointsman.serving.errors import StoreUnavailableError
+from pointsman.serving.errors import DecisionNotFoundError, StoreUnavailableError
 from pointsman.serving.schemas import ErrorAnswer, FeedbackAnswer, FeedbackRequest, parse
 from pointsman.serving.services import Services, services_of
 
@@ -20,6 +20,8 @@ router = APIRouter(tags=["feedback"])
 _BODY: Final = body_of(FeedbackRequest)
 # A judgement with a comment; anything near the limit of /v1/decide is a mistake.
 _MAX_BYTES: Final = 64 * 1024
+# Decisions are written about 0.1 s after their answer.
+_PAUSES_S: Final = (0.1, 0.4)
 
 
 @router.post(
@@ -64,7 +66,21 @@ def _record(services: Services, given: FeedbackRequest, idempotency_key: str | N
 
 
 async def commit(services: Services, record: FeedbackRecord) -> None:
-    """Store one feedback, or raise when the store does not take it in time."""
+    """Store one feedback, or raise when the store does not take it in time.
+
+    A decision that another replica gave may be a moment away from the store: one that is not found is looked for again.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            await _commit_once(services, record)
+        except DecisionNotFoundError:
+            await asyncio.sleep(pause_s)
+        else:
+            return
+    await _commit_once(services, record)
+
+
+async def _commit_once(services: Services, record: FeedbackRecord) -> None:
     committed = asyncio.wrap_future(services.recorder.submit_feedback(record))
     try:
         await asyncio.wait_for(committed, services.settings.store_timeout_s)

@@ -15,6 +15,7 @@ from pointsman.training.datasets import read_examples, read_readings
 DATA = Path(__file__).parents[2] / "data"
 FILES = sorted([*DATA.glob("turns/*.jsonl"), *DATA.glob("*.jsonl")])
 TABLES = sorted([*DATA.glob("lexicon/*.tsv"), *DATA.glob("readings/*.tsv")])
+ATTACKS = sorted(DATA.glob("attacks/*.jsonl"))
 FIELDS = ["id", "group", "source", "license", "lang", "context", "prompt", *HEADS]
 
 #: Share of distinct word trigrams among the first 20 words of the prompts, in the real labelled turns
@@ -93,13 +94,16 @@ def _trigrams(tokens):
 
 def test_checksums_are_current():
     listed = dict(reversed(line.split("  ")) for line in (DATA / "SHA256SUMS").read_text().splitlines())
-    found = {str(file.relative_to(DATA)): hashlib.sha256(file.read_bytes()).hexdigest() for file in [*FILES, *TABLES]}
-    assert listed == found, "run: cd data && sha256sum turns/*.jsonl *.jsonl lexicon/*.tsv readings/*.tsv > SHA256SUMS"
+    found = {
+        str(file.relative_to(DATA)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in [*FILES, *TABLES, *ATTACKS]
+    }
+    assert listed == found, "run: cd data && sha256sum */*.jsonl *.jsonl */*.tsv > SHA256SUMS"
 
 
 def test_datasheet_counts_are_current(rows):
     sheet = (DATA / "README.md").read_text(encoding="utf-8")
-    for file in FILES:
+    for file in [*FILES, *ATTACKS]:
         n_rows = len(lines_of(file))
         assert re.search(rf"`{re.escape(str(file.relative_to(DATA)))}` \| {n_rows:,} \|", sheet), file.name
 

@@ -1,5 +1,6 @@
 """Feedback is there once it is acknowledged, once, and only on decisions that were made."""
 
+import threading
 from concurrent.futures import Future
 
 import pytest
@@ -8,6 +9,7 @@ from pointsman.serving.recorder import Recorder
 from pointsman.serving.settings import load_settings
 
 from .clients import RACE
+from .rows import decision_row
 
 
 @pytest.fixture
@@ -128,3 +130,12 @@ class TestSlowStore:
         response = give(client, decision_id)
         assert (response.status_code, response.json()["error"]["code"]) == (503, "store_unavailable")
         assert response.headers["retry-after"] == "1"
+
+
+def test_feedback_waits_for_a_decision_that_another_replica_is_about_to_write(client):
+    row, store = decision_row(), client.app.state.services.store
+    late = threading.Timer(0.2, store.append, [[row], []])
+    late.start()
+    body = {"decision_id": row.decision_id, "outcome": "success"}
+    assert client.post("/v1/feedback", json=body).status_code == 201
+    late.join()

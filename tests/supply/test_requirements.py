@@ -18,7 +18,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 LOCKS = {
     "classifier/requirements.txt": PROJECT["dependencies"],
-    "serving/requirements.txt": [*PROJECT["dependencies"], *EXTRAS["serving"], *EXTRAS["signing"], *EXTRAS["client"]],
+    "serving/requirements.txt": [
+        *PROJECT["dependencies"],
+        *(line for extra in ("serving", "signing", "client", "tracing") for line in EXTRAS[extra]),
+    ],
 }
 
 

@@ -1,67 +1,62 @@
-"""Load for minutes or hours with faults in between: no error, no growth. `make soak`; SOAK_S sets how long."""
+"""Load for minutes or hours, with reloads, retrainings and faults in between. `make soak`; SOAK_S sets how long.
 
-import itertools
+No error, nothing lost, no growth: of what is answered and acknowledged everything is in the database at the end.
+"""
+
 import os
+import statistics
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import pytest
+import sqlalchemy as sa
 
-from ..clients import CLAUDE_HEADERS, RACE, claude_body
+from pointsman.serving.settings import load_settings
+from pointsman.serving.store import DECISIONS, FEEDBACK, Store
+
 from ..postgres import PostgresServer
 from ..processes import REAL_MODEL, serving
 from ..redis_server import RedisServer
 from .conftest import open_files
+from .load import Load
+from .retraining import Champions
 
 SECONDS = float(os.environ.get("SOAK_S", "300"))
 # Of what the service answers when it is asked without pause.
 SHARE_OF_CAPACITY = 0.7
-N_CLIENTS = 4
 
 
-class Load:
-    """Clients that ask at a steady rate, and count what was not answered."""
+class Sizes:
+    """Memory and open files of a process, measured until the block ends."""
 
-    def __init__(self, service):
-        self._url = f"http://127.0.0.1:{service.port}"
-        self.n_answered, self.errors, self.seconds = 0, [], []
-        self._numbers = itertools.count()
+    def __init__(self, pid, every_s):
+        self._pid, self._every_s = pid, every_s
+        self.memory_mib, self.n_files = [], []
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._measure, daemon=True)
 
-    def run(self, seconds, rate=None):
-        """Ask for so long; without a rate, as often as answers come. Return answers per second."""
-        n_before, started = self.n_answered, time.monotonic()
-        clients = [
-            threading.Thread(target=self._work, args=[started + seconds, rate and rate / N_CLIENTS])
-            for _ in range(N_CLIENTS)
-        ]
-        for client in clients:
-            client.start()
-        for client in clients:
-            client.join()
-        return (self.n_answered - n_before) / (time.monotonic() - started)
+    def __enter__(self):
+        self._thread.start()
+        return self
 
-    def _work(self, end, rate):
-        with httpx.Client(base_url=self._url, trust_env=False, timeout=30) as http:
-            while (begun := time.monotonic()) < end:
-                self._ask(http, next(self._numbers))
-                if rate is not None:
-                    time.sleep(max(0.0, 1 / rate - (time.monotonic() - begun)))
+    def __exit__(self, *_):
+        self._is_over.set()
+        self._thread.join()
 
-    def _ask(self, http, number):
-        headers = CLAUDE_HEADERS | {"x-claude-code-session-id": f"soak-{number // 4}"}
-        body = claude_body(f"{RACE} {number // 4}", tool_results=number % 4)
-        started = time.monotonic()
-        try:
-            response = http.post("/v1/decide/v1/messages", json=body, headers=headers)
-        except httpx.TransportError as exc:
-            self.errors.append(repr(exc))
-            return
-        self.seconds.append(time.monotonic() - started)
-        self.n_answered += 1
-        if response.status_code != 200 or not response.json()["model"]:
-            self.errors.append(response.text)
+    def _measure(self):
+        while True:
+            self.memory_mib.append(memory_mib(self._pid))
+            self.n_files.append(open_files(self._pid))
+            if self._is_over.wait(self._every_s):
+                return
+
+    @staticmethod
+    def before_and_after(values):
+        """The medians of the second quarter and of the last; in the first what is bounded fills up."""
+        quarter = max(1, len(values) // 4)
+        return statistics.median(values[quarter : 2 * quarter]), statistics.median(values[-quarter:])
 
 
 def memory_mib(pid):
@@ -69,52 +64,101 @@ def memory_mib(pid):
     return int(line.split()[1]) / 1024
 
 
+class Breaker:
+    """Goes through every fault over and over; each round ends with everything whole."""
+
+    def __init__(self, database, sessions, policy, champions, *, note):
+        self._database, self._sessions, self._policy, self._champions = database, sessions, policy, champions
+        self._note = note
+        self.n_rounds = 0
+
+    def run(self, seconds):
+        end, pause = time.monotonic() + seconds, max(1.0, min(10.0, seconds / 20))
+        next_retraining = 0.0
+        while time.monotonic() < end:
+            if not self._champions.is_retraining() and time.monotonic() >= next_retraining:
+                self._champions.take_up()
+                self._champions.retrain()
+                next_retraining = time.monotonic() + seconds / 12
+                self._note(f"{self.n_rounds} rounds, {self._champions.n_promoted} retrainings taken up")
+            self._round(pause)
+        self._champions.take_up()
+
+    def _round(self, pause):
+        self._policy.write_text(f"extends: balanced\nscale: {1 + self.n_rounds % 3}\n")
+        self._database.stop() if self.n_rounds % 2 else self._database.freeze()
+        time.sleep(pause)
+        self._database.start() if self.n_rounds % 2 else self._database.thaw()
+        self._sessions.stop()
+        time.sleep(pause)
+        self._sessions.start()
+        self._champions.offer_damaged()
+        self._champions.damage_the_served()
+        time.sleep(pause)
+        self.n_rounds += 1
+
+
+def lost(database_url, load):
+    """Return what was answered or acknowledged and is not in the database, and what is there twice."""
+    store = Store(load_settings(database_url=database_url).database_url)
+    with store.engine.connect() as connection:
+        decided = connection.execute(sa.select(DECISIONS.c.decision_id)).scalars().all()
+        rows = connection.execute(sa.select(FEEDBACK.c.feedback_id, FEEDBACK.c.decision_id)).all()
+    store.close()
+    judged = {row.feedback_id: row.decision_id for row in rows}
+    missing = {key for key, decision_id in load.judged.items() if judged.get(key) != decision_id}
+    return load.decided - set(decided), missing, len(rows) - len(judged)
+
+
 @pytest.mark.soak
 @pytest.mark.postgres
-def test_service_holds_under_load_with_faults_in_between(tmp_path, tiny_bundle):
+@pytest.mark.training
+def test_service_holds_under_load_with_faults_in_between(tmp_path):
     database, sessions = PostgresServer().start(), RedisServer().start()
     policy = tmp_path / "policy.yaml"
     policy.write_text("extends: balanced\n")
-    settings = {"bundle": tiny_bundle, "sessions_url": sessions.url, "policy": policy, "store_timeout_s": 2}
+    champions = Champions(tmp_path, lambda: service)
+    settings = {"bundle": champions.path, "sessions_url": sessions.url, "policy": policy, "store_timeout_s": 2}
+
+    def note(text):
+        """Say how far it is: two hours are long."""
+        sizes = f"{memory_mib(service.process.pid):.0f} MiB, {open_files(service.process.pid)} files"
+        print(f"{text}, {len(load.seconds)} answers, {len(load.errors)} errors, {sizes}", flush=True)
+
+    breaker = Breaker(database, sessions, policy, champions, note=note)
     try:
-        with serving(tmp_path, database.url, script=REAL_MODEL, log_level="warning", **settings) as service:
-            load = Load(service)
-            rate = SHARE_OF_CAPACITY * load.run(min(20, SECONDS / 5))
-            load.run(SECONDS / 5, rate)  # until caches are full
-            pid = service.process.pid
-            before = memory_mib(pid), open_files(pid)
-            breaking = threading.Thread(target=break_things, args=[SECONDS * 3 / 5, database, sessions, policy])
-            breaking.start()
-            reached = load.run(SECONDS * 4 / 5, rate)
-            breaking.join()
-            after = memory_mib(pid), open_files(pid)
+        with (
+            serving(tmp_path, database.url, script=REAL_MODEL, log_level="warning", **settings) as service,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            load = Load(f"http://127.0.0.1:{service.port}")
+            capacity = load.run(min(30, SECONDS / 5))
+            rate = SHARE_OF_CAPACITY * capacity
+            load.run(SECONDS / 10, rate)  # until caches are full
+            with Sizes(service.process.pid, every_s=SECONDS / 200) as sizes:
+                broken = pool.submit(breaker.run, SECONDS * 8 / 10)
+                reached = load.run_beside(broken.result, rate)
+                load.run(SECONDS / 10, rate)
             service.until(lambda: service.metric("pointsman_spool_records") == 0)
-            lost = [line for line in service.http.get("/metrics").text.splitlines() if "records_lost_total{" in line]
+            counted = [line for line in service.http.get("/metrics").text.splitlines() if not line.startswith("#")]
+            service.stop()
+        missing = lost(database.url, load)
     finally:
         database.remove()
         sessions.remove()
-    late = sorted(load.seconds)[int(len(load.seconds) * 0.99)] * 1000
+    memory, files = Sizes.before_and_after(sizes.memory_mib), Sizes.before_and_after(sizes.n_files)
     print(
-        f"{SECONDS:.0f} s, {load.n_answered} answers, {reached:.0f}/s of {rate / SHARE_OF_CAPACITY:.0f}/s, "
-        f"p99 {late:.0f} ms, {len(load.errors)} errors, "
-        f"memory {before[0]:.0f} to {after[0]:.0f} MiB, files {before[1]} to {after[1]}"
+        f"{SECONDS:.0f} s, {len(load.seconds)} answers, {reached:.1f}/s of {capacity:.1f}/s, "
+        f"p50 {load.quantile_ms(0.5):.0f} ms, p99 {load.quantile_ms(0.99):.0f} ms, {len(load.errors)} errors\n"
+        f"{breaker.n_rounds} rounds of faults, {champions.n_promoted} retrainings taken up, "
+        f"{champions.n_refused} damaged bundles refused, {len(load.judged)} judgements acknowledged\n"
+        f"memory {memory[0]:.0f} to {memory[1]:.0f} MiB (most {max(sizes.memory_mib):.0f}), "
+        f"files {files[0]:.0f} to {files[1]:.0f} (most {max(sizes.n_files)})\n"
+        + "\n".join(line for line in counted if "safe_defaults" in line or "failures_total" in line)
     )
-    assert (load.errors, lost) == ([], [])
-    assert after[0] < before[0] * 1.2 + 30
-    assert after[1] <= before[1] + 20
-
-
-def break_things(seconds, database, sessions, policy):
-    """Stop, hang and start servers and change the policy, over and over; end with everything whole."""
-    end, pause = time.monotonic() + seconds, max(1.0, min(10.0, seconds / 20))
-    for number in itertools.count():
-        if time.monotonic() > end:
-            return
-        policy.write_text(f"extends: balanced\nscale: {1 + number % 3}\n")
-        database.stop() if number % 2 else database.freeze()
-        time.sleep(pause)
-        database.start() if number % 2 else database.thaw()
-        sessions.stop()
-        time.sleep(pause)
-        sessions.start()
-        time.sleep(pause)
+    assert load.errors == []
+    assert [len(part) if isinstance(part, set) else part for part in missing] == [0, 0, 0]
+    assert [line for line in counted if "records_lost_total{" in line] == []
+    assert memory[1] < memory[0] * 1.1 + 30
+    assert files[1] <= files[0] + 20
+    assert champions.n_promoted > 0

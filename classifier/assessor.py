@@ -81,7 +81,7 @@ class Assessor:
         ]
         scores = novelty(encoded.surface, self._reference, self.bundle.manifest.novelty).tolist()
         assessments = [
-            Assessment(*heads, novelty=score, model_version=self.version)
+            Assessment(**dict(zip(HEADS, heads, strict=True)), novelty=score, model_version=self.version)
             for *heads, score in zip(*columns, scores, strict=True)
         ]
         return assessments, encoded.embedding
@@ -113,7 +113,7 @@ def distance(surface: FloatArray, reference: FloatArray) -> npt.NDArray[np.float
     arXiv:1807.03888 (with one class and shrunk covariance).
     """
     white = (surface - reference[0]) @ reference[1:]  # (n_texts, n_hidden)
-    return np.sqrt(np.add.reduce(white * white, axis=1)).astype(np.float64)
+    return np.asarray(np.sqrt(np.add.reduce(white * white, axis=1)), dtype=np.float64)
 
 
 def novelty(surface: FloatArray, reference: FloatArray, scale: NoveltyScale) -> npt.NDArray[np.float64]:

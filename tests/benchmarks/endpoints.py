@@ -15,7 +15,8 @@ from fastapi import FastAPI, Request, Response
 
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.encoder import OnnxEncoder
-from pointsman.classifier.text import Text
+from pointsman.classifier.request import read_digest
+from pointsman.classifier.text import build_text
 
 
 def empty():
@@ -34,8 +35,8 @@ def raw():
     encoder = OnnxEncoder.load(load_bundle())
     thread = ThreadPoolExecutor(1)
 
-    def infer(prompt):
-        return encoder.encode([Text(prompt, ())]).logits["category"].tolist()
+    def infer(digest):
+        return encoder.encode([build_text(read_digest(digest))]).logits["category"].tolist()
 
     @app.get("/")
     async def is_there() -> Response:
@@ -43,8 +44,8 @@ def raw():
 
     @app.post("/v1/decide")
     async def answer(request: Request) -> Response:
-        prompt = orjson.loads(await request.body())["prompt"]
-        logits = await asyncio.get_running_loop().run_in_executor(thread, infer, prompt)
+        digest = orjson.loads(await request.body())
+        logits = await asyncio.get_running_loop().run_in_executor(thread, infer, digest)
         return Response(orjson.dumps(logits), media_type="application/json")
 
     return app

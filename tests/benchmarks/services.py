@@ -1,5 +1,6 @@
 """Servers to measure, each a process of its own: ours as people start it, and what it is compared with."""
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,9 @@ class Service:
 
     def __init__(self, process, url):
         self.process, self.url = process, url
+
+    def get(self, path):
+        return httpx.get(self.url + path, trust_env=False, timeout=_PATIENCE_S)
 
     def family(self):
         """Return the process and its workers."""
@@ -89,3 +93,20 @@ def _answers(http, url):
         return http.get(url).status_code == 200
     except httpx.TransportError:
         return False
+
+
+@contextmanager
+def raw_inference(bodies, core=None):
+    """Keep a process that runs tokeniser and graph; call what this yields with the seconds to do so."""
+    pin = [] if core is None else ["taskset", "-c", str(core)]
+    command = [*pin, sys.executable, "-m", "tests.benchmarks.inference", bodies]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+
+        def run(seconds):
+            process.stdin.write(f"{seconds}\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        run(0.5)
+        yield run
+        process.stdin.close()

@@ -1,16 +1,17 @@
-"""The endpoints that ours is measured against, on the same web server: `python -m tests.benchmarks.endpoints NAME`.
+"""The endpoints that are measured: `python -m tests.benchmarks.endpoints NAME [--server SERVER] [--workers N]`.
 
 empty   FastAPI with one route that answers a constant
 raw     FastAPI with one route that parses the body, runs tokeniser and graph in a thread, and answers logits
+ours    the service, settings from the environment; for servers other than its own
 """
 
+import argparse
 import asyncio
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import orjson
-import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from pointsman.classifier.bundle import load_bundle
@@ -51,12 +52,40 @@ def raw():
     return app
 
 
+def ours():
+    from pointsman.serving.app import create_app
+    from pointsman.serving.settings import load_settings
+
+    return create_app(load_settings())
+
+
+def uvicorn(target, port, n_workers):
+    import uvicorn
+
+    uvicorn.run(target, factory=True, port=port, workers=n_workers, log_config=None, access_log=False, ws="none")
+
+
+def granian(target, port, n_workers):
+    from granian import Granian
+    from granian.constants import Interfaces
+
+    Granian(target, port=port, workers=n_workers, factory=True, interface=Interfaces.ASGI, log_enabled=False).serve()
+
+
+SERVERS = {"uvicorn": uvicorn, "granian": granian}
+
+
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=["empty", "raw", "ours"])
+    parser.add_argument("--server", choices=SERVERS, default="uvicorn")
+    parser.add_argument("--workers", type=int, default=1)
+    args = parser.parse_args()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = {"empty": empty, "raw": raw}[sys.argv[1]]()
-        print(f"http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
-        uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run(sockets=[listener])
+        port = listener.getsockname()[1]
+    print(f"http://127.0.0.1:{port}", file=sys.stderr, flush=True)
+    SERVERS[args.server](f"tests.benchmarks.endpoints:{args.name}", port, args.workers)
 
 
 if __name__ == "__main__":

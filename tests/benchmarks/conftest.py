@@ -18,18 +18,30 @@ def pytest_configure(config):
 _ROWS = pytest.StashKey[list]()
 
 
-@pytest.fixture
-def report(request):
-    """Takes rows as they are measured; returns them, so that a benchmark can look at what it reports."""
-    command = f"python -m pytest -m benchmark -s '{request.node.nodeid}'"
+class Report:
+    """Takes the rows of one benchmark."""
 
-    def take(row):
-        kept = results.as_json(row, command)
-        request.config.stash[_ROWS].append(kept)
-        print(f"\n{row.part}: {' | '.join(cell for cell in results.cells(kept) if cell)}", flush=True)
+    def __init__(self, kept, command):
+        self._kept, self._command = kept, command
+
+    def __call__(self, row):
+        """Keep a row, print it and return it, so that a benchmark can look at what it reports."""
+        self._keep(results.as_json(row, self._command))
         return row
 
-    return take
+    def skip(self, part, what, reason):
+        """Keep in the results that something was not measured, and why; ends the benchmark."""
+        self._keep(results.skipped_as_json(part, what, reason, self._command))
+        pytest.skip(f"{what}: {reason}")
+
+    def _keep(self, row):
+        self._kept.append(row)
+        print(f"\n{row['part']}: {' | '.join(cell for cell in results.cells(row) if cell)}", flush=True)
+
+
+@pytest.fixture
+def report(request):
+    return Report(request.config.stash[_ROWS], f"python -m pytest -m benchmark -s '{request.node.nodeid}'")
 
 
 def pytest_sessionfinish(session):

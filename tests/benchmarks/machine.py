@@ -34,6 +34,11 @@ def commit():
     return described.stdout.strip() or None
 
 
+def load_average():
+    """Return how many processes ran or waited to, over the last minute; None where the system does not tell."""
+    return round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
+
+
 def now():
     return datetime.now(UTC).isoformat(timespec="seconds")
 

@@ -28,8 +28,15 @@ def as_json(row, command):
         "is_met": row.is_met,
         "command": command,
         "commit": machine.commit(),
+        # Above the number of cores, other programs were waiting too, and times are longer than the machine's own.
+        "load_average": machine.load_average(),
         "at": machine.now(),
     }
+
+
+def skipped_as_json(part, what, reason, command):
+    """Return what was not measured, as it is kept."""
+    return {"part": part, "what": what, "skipped": reason, "command": command, "at": machine.now()}
 
 
 def write(folder, rows):
@@ -58,13 +65,19 @@ def table(results):
         "# Measured",
         "",
         f"{place['n_cores']} cores of {place['processor']}, {place['system']}; {versions}; bundle "
-        f"{bundle['version']} ({bundle['digest'][:12]}). Each row's command, commit and time stand in the JSON file. "
+        f"{bundle['version']} ({bundle['digest'][:12]}). {_load(results['rows'])}Each row's command, commit, time "
+        "and load stand in the JSON file. "
         "A ratio is ours over the reference, from repetitions that took turns; its interval is a bootstrap over them.",
     ]
     for part in dict.fromkeys(row["part"] for row in results["rows"]):
         lines += ["", f"## {part}", "", _line(_COLUMNS), _line(["---"] * len(_COLUMNS))]
         lines += [_line(cells(row)) for row in results["rows"] if row["part"] == part]
     return "\n".join(lines) + "\n"
+
+
+def _load(rows):
+    loads = [row["load_average"] for row in rows if row.get("load_average") is not None]
+    return f"Load averages were {min(loads):g} to {max(loads):g}. " if loads else ""
 
 
 def shown(value):
@@ -74,6 +87,8 @@ def shown(value):
 
 def cells(row):
     """Return the cells of a row of the table."""
+    if "skipped" in row:
+        return (row["what"], f"not measured: {row['skipped']}", *[""] * (len(_COLUMNS) - 2))
     has_reference = row["reference"] is not None
     has_interval = row["ratio_low"] is not None
     return (

@@ -17,7 +17,7 @@ from .traffic import at_rate, cores, own_sessions, require_wrk, texts, written, 
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 PART = "HTTP, server on one core"
-N_ROUNDS, ROUND_S = 5, 2
+N_ROUNDS, ROUND_S = 4, 2
 ENDPOINTS = ("empty", "raw")
 
 

@@ -16,7 +16,7 @@ from .texts import digest_of
 
 pytestmark = pytest.mark.benchmark
 PART = "Start and size"
-N_STARTS = 7
+N_STARTS = 5
 
 
 def python(code):

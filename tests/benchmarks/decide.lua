@@ -1,17 +1,19 @@
 -- Asks /v1/decide about one text after another, each in a session of its own, so that none is recalled.
--- wrk ... -- BODIES PREFIX: a file with one JSON object per line, and what sessions of this run begin with.
-local bodies, prefix, count = {}, "", 0
+-- wrk ... -- BODIES PREFIX [again]: a file with one JSON object per line, and what sessions of this run begin with.
+-- With a third argument a text keeps its session: from its second time on its decision is recalled.
+local bodies, prefix, is_again, count = {}, "", false, 0
 
 function init(arguments)
   for line in io.lines(arguments[1]) do
     bodies[#bodies + 1] = string.sub(line, 1, -2)
   end
-  prefix = arguments[2]
+  prefix, is_again = arguments[2], arguments[3] ~= nil
 end
 
 function request()
   count = count + 1
-  local body = bodies[(count - 1) % #bodies + 1] .. ',"session_id":"' .. prefix .. count .. '"}'
+  local place = (count - 1) % #bodies + 1
+  local body = bodies[place] .. ',"session_id":"' .. prefix .. (is_again and place or count) .. '"}'
   return wrk.format("POST", "/v1/decide", { ["content-type"] = "application/json" }, body)
 end
 

@@ -86,6 +86,24 @@ def test_decide_over_http(servers, report, n_connections):
     assert row.ratio > 0.1
 
 
+@pytest.mark.parametrize("n_connections", [1, 8])
+def test_recalled_decisions_over_http(servers, report, n_connections):
+    """Requests of known turns need no inference: retries here, whose cost is that of a tool loop's."""
+    wrk(servers.ours.url, 1, 3 * ROUND_S, servers.bodies, again="recalled")
+    found = {"ours": [], "empty": []}
+    for _ in range(N_ROUNDS):
+        found["ours"].append(wrk(servers.ours.url, n_connections, ROUND_S, servers.bodies, again="recalled"))
+        found["empty"].append(wrk(servers.empty.url, n_connections, ROUND_S, servers.bodies, again="recalled"))
+    where = f"{n_connections} connection{'s' if n_connections > 1 else ''}"
+    for share in ("p50", "p99"):
+        samples = paired(found, "ours", "empty", lambda measured, share=share: measured[share])
+        report(samples.row(PART, f"recalled, {share}, {where}", "ms", "empty FastAPI"))
+    row = report(
+        paired(found, "ours", "empty", inferred_per_s).row(PART, f"recalled, {where}", "per s", "empty FastAPI")
+    )
+    assert row.ratio > 0.01
+
+
 def test_twice_the_capacity(servers, report):
     """Requests that come twice as fast as they can be inferred are answered early, and waits do not grow."""
     capacity = np.median([inferred_per_s(wrk(servers.ours.url, 8, ROUND_S, servers.bodies)) for _ in range(3)])

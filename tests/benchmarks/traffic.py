@@ -46,13 +46,16 @@ def require_wrk():
         pytest.skip("wrk is not installed: apt install wrk")
 
 
-def wrk(url, n_connections, seconds, bodies):
-    """Return `n`, `seconds`, `p50`, `p99` and `p99.9` in milliseconds; no request may have failed."""
+def wrk(url, n_connections, seconds, bodies, *, again=None):
+    """Return `n`, `seconds`, `p50`, `p99` and `p99.9` in milliseconds; no request may have failed.
+
+    `again` names sessions that are kept: what they asked before is recalled.
+    """
     core = cores()[1]
     pin = [] if core is None else ["taskset", "-c", str(core)]
     command = [*pin, "wrk", "-t1", f"-c{n_connections}", f"-d{seconds}", "-s", _SCRIPT, url]
-    prefix = f"{os.getpid()}-{next(_RUNS)}-"
-    run = subprocess.run([*command, "--", bodies, prefix], capture_output=True, text=True, check=True)
+    sessions = [f"{os.getpid()}-{next(_RUNS)}-"] if again is None else [again, "again"]
+    run = subprocess.run([*command, "--", bodies, *sessions], capture_output=True, text=True, check=True)
     measured = json.loads(run.stdout.splitlines()[-1])
     assert measured["n_errors"] == 0, run.stdout
     return measured

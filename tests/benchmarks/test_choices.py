@@ -25,8 +25,11 @@ def router():
 
 
 @pytest.mark.parametrize("lengths", [[64] * N_IN_BATCH, [16, 32, 48, 64, 80, 96, 112, LONGEST]], ids=["even", "mixed"])
-def test_batches_gain_nothing(router, report, lengths):
-    """Micro-batching would wait for company; a batch costs at least what its texts cost alone."""
+def test_batch_beside_one_at_a_time(router, report, lengths):
+    """What micro-batching could save; it is not done, since a text's answer would hang on the texts beside it.
+
+    The int8 graph scales activations over all that it is given (`encoder.py`).
+    """
     encoder = router.assessor._encoder
     texts = [build_text(turn_of(n)) for n in lengths]
 

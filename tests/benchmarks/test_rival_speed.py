@@ -62,7 +62,8 @@ def answered(command, asking):
         command, input=json.dumps(asking), capture_output=True, text=True, env=environment, timeout=240
     )
     if run.returncode:
-        raise RuntimeError(run.stderr[-300:])
+        # The last line names the exception.
+        raise RuntimeError((run.stderr.strip().splitlines() or ["no message"])[-1][:120])
     return json.loads(run.stdout)
 
 
@@ -79,8 +80,10 @@ def test_rival_beside_ours(report, python, asking, peer):
         own = answered([sys.executable, "-c", OURS], asking)["ms_per_call"]
         try:
             times.append((own, answered([python, script, "run", peer.name], theirs_asked)["ms_per_call"]))
-        except (RuntimeError, subprocess.TimeoutExpired) as error:
-            report.skip(PART, peer.name, f"{peer.distribution} {version} failed: {type(error).__name__}")
+        except subprocess.TimeoutExpired:
+            report.skip(PART, peer.name, f"{peer.distribution} {version} took too long")
+        except RuntimeError as error:
+            report.skip(PART, peer.name, f"{peer.distribution} {version} failed: {error}")
     samples = Samples(*np.array(times).T)
     row = report(samples.row(PART, f"Pointsman beside {peer.name} {version}", "ms", peer.runs))
     assert row.ours < 1_000

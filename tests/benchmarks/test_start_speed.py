@@ -1,7 +1,7 @@
 """What a start costs: import, load, readiness of the service, memory of a worker, size of the wheel.
 
-A start is work of one core from its first to its last moment: goals are on processor time, which is the clock's time where
-nothing else runs; the clock's own stands beside it.
+A start is the work of one core from its first to its last moment: goals are on processor time, which is the clock's
+where nothing else runs; the clock's own stands beside it.
 """
 
 import resource

@@ -35,16 +35,23 @@ def servers(tmp_path_factory):
         yield SimpleNamespace(**found, bodies=bodies, infer=infer)
 
 
+def asked(server, n_connections, bodies, *, again=None):
+    """Ask a server for a round; return what was measured, its processor time and its safe defaults with it."""
+    used = server.processor_s()
+    measured = wrk(server.url, n_connections, ROUND_S, bodies, again=again)
+    return measured | {"processor_s": server.processor_s() - used}
+
+
 def rounds(servers, n_connections):
     """Return what each measured in each round."""
     found = {name: [] for name in ("ours", "inference", *ENDPOINTS)}
     for number in range(N_ROUNDS + 1):
         taken = {"inference": servers.infer(ROUND_S)}
-        for name in ("ours", *ENDPOINTS):
-            server = getattr(servers, name)
-            before = n_defaults(server) if name == "ours" else 0
-            taken[name] = wrk(server.url, n_connections, ROUND_S, servers.bodies)
-            taken[name]["n_defaults"] = (n_defaults(server) if name == "ours" else 0) - before
+        before = n_defaults(servers.ours)
+        taken["ours"] = asked(servers.ours, n_connections, servers.bodies)
+        taken["ours"]["n_defaults"] = n_defaults(servers.ours) - before
+        for name in ENDPOINTS:
+            taken[name] = asked(getattr(servers, name), n_connections, servers.bodies)
         if number:  # the first round warms up
             for name, measured in taken.items():
                 found[name].append(measured)
@@ -61,6 +68,11 @@ def paired(found, ours, reference, figure):
     return Samples(np.array([figure(r) for r in found[ours]]), np.array([figure(r) for r in found[reference]]))
 
 
+def processor_ms(measured):
+    """Return a core's time per answer; its inverse is what a core answers that does nothing else."""
+    return measured["processor_s"] / measured["n"] * 1e3
+
+
 def inferred_per_s(measured):
     return (measured["n"] - measured.get("n_defaults", 0)) / measured["seconds"]
 
@@ -75,12 +87,22 @@ def test_decide_over_http(servers, report, n_connections):
         for name, beside in against.items():
             report(paired(found, "ours", name, of_share).row(PART, f"{share}, {where}, beside {beside}", "ms", beside))
     bare = "tokeniser + ONNX"
-    if n_connections == 1:
-        samples = paired(found, "ours", "inference", lambda measured: measured["p50"])
-        report(samples.row(PART, f"p50, {where}", "ms", bare, goal=Goal("excess", 0.6)))
-    samples = paired(found, "ours", "inference", inferred_per_s)
+    samples = paired(found, "ours", "inference", lambda measured: measured["p50"])
+    report(samples.row(PART, f"p50, {where}, beside {bare}", "ms", bare))
+    # Goals are on processor time: on a core of one's own it is the clock's, and other programs do not change it.
+    samples = paired(found, "ours", "inference", processor_ms)
+    excess = Goal("excess", 0.6) if n_connections == 1 else None
+    report(samples.row(PART, f"processor time of a decision, {where}", "ms", bare, goal=excess))
+    rates = Samples(1e3 / samples.ours, 1e3 / samples.reference)
     goal = Goal("ratio", 0.85, at_least=True) if n_connections > 1 else None
-    row = report(samples.row(PART, f"decisions with inference, {where}", "per s", bare, goal=goal))
+    report(rates.row(PART, f"decisions per second of processor, {where}", "per s", bare, goal=goal))
+    report(
+        paired(found, "ours", "raw", processor_ms).row(
+            PART, f"processor time, {where}, beside HTTP", "ms", against["raw"]
+        )
+    )
+    samples = paired(found, "ours", "inference", inferred_per_s)
+    row = report(samples.row(PART, f"decisions with inference, {where}", "per s", bare))
     share = sum(r["n_defaults"] for r in found["ours"]) / sum(r["n"] for r in found["ours"])
     report(Row(PART, f"answered early with the safe default, {where}", "%", 100 * share, N_ROUNDS))
     assert row.ratio > 0.1
@@ -92,8 +114,8 @@ def test_recalled_decisions_over_http(servers, report, n_connections):
     wrk(servers.ours.url, 1, 3 * ROUND_S, servers.bodies, again="recalled")
     found = {"ours": [], "empty": []}
     for _ in range(N_ROUNDS):
-        found["ours"].append(wrk(servers.ours.url, n_connections, ROUND_S, servers.bodies, again="recalled"))
-        found["empty"].append(wrk(servers.empty.url, n_connections, ROUND_S, servers.bodies, again="recalled"))
+        for name in found:
+            found[name].append(asked(getattr(servers, name), n_connections, servers.bodies, again="recalled"))
     where = f"{n_connections} connection{'s' if n_connections > 1 else ''}"
     for share in ("p50", "p99"):
         samples = paired(found, "ours", "empty", lambda measured, share=share: measured[share])

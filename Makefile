@@ -72,9 +72,9 @@ protos: $(VENV)/.test
 	  --python_out=build/protos --pyi_out=build/protos pointsman/serving/gateways/ext_proc_messages.proto
 	cp build/protos/pointsman/serving/gateways/ext_proc_messages_pb2.py* serving/gateways/
 
-## bench: slow measurements, as ratios within one run
+## bench: slow measurements, as ratios within one run; writes tests/benchmarks/results/<date>.json and a table
 bench: $(VENV)/.test
-	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks
+	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks --results tests/benchmarks/results
 
 ## bench-gateways: what asking adds to a request in each gateway, as a table
 bench-gateways: $(VENV)/.test

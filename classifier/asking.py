@@ -100,6 +100,7 @@ def make_question(
     promises: Promises = (),
     spent: Mapping[str, float] | None = None,
     started: float | None = None,
+    assessors: tuple[Assessor | None, Assessor | None] = (None, None),
 ) -> Question:
     """Find the policy and the limits that hold for one request.
 
@@ -117,6 +118,8 @@ def make_question(
         USD spent this month, per rule of the policy that has a budget.
     started : float, optional
         When reading began, on the clock of `perf_counter`.
+    assessors : tuple of Assessor or None, optional
+        Champion and challenger, as in the question.
     """
     notes: list[Note] = []
     wishes = _wishes(turn, asking.caller, rules.policy, notes)
@@ -131,9 +134,14 @@ def make_question(
         key = hash_parts(key, version, wanted, limits.models is None, *sorted(limits.models or ()), "|", *ruled)
     if wanted or promises or policy.explore is not None:
         seed = (key or uuid.uuid4().hex) if policy.explore is not None else ""
-        limits = replace(limits, wanted=wanted, wanted_by=wanted_by, seed=seed).keeping(promises, policy.max_missed)
+        if wanted or seed:
+            limits = replace(limits, wanted=wanted, wanted_by=wanted_by, seed=seed)
+        limits = limits.keeping(promises, policy.max_missed)
     began = perf_counter() if started is None else started
-    return Question(turn, key, rules.catalog, policy, limits, tuple(notes), began)
+    champion, challenger = assessors
+    return Question(
+        turn, key, rules.catalog, policy, limits, tuple(notes), began, champion=champion, challenger=challenger
+    )
 
 
 #: Per kind (`model`, `policy`): the name, and where it was found.

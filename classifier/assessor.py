@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from .assessment import Assessment, HeadResult, Turn
 from .bundle import REFERENCE, Bundle, NoveltyScale, load_bundle
-from .calibration import apply_temperature
+from .calibration import apply_temperature, calibrated
 from .encoder import Encoded, OnnxEncoder
 from .errors import BundleCorruptError
 from .labels import HEADS, Head
@@ -74,15 +74,15 @@ class Assessor:
         if not texts:
             return [], np.zeros((0, 0), dtype=np.float32)
         encoded = self._encoder.encode(texts)
-        probabilities = self.probabilities(encoded)
-        scores = novelty(encoded.surface, self._reference, self.bundle.manifest.novelty)
+        temperatures = self.bundle.manifest.temperatures
+        columns = [
+            [HeadResult(head, calibrated(logits, temperatures[head])) for logits in encoded.logits[head].tolist()]
+            for head in HEADS
+        ]
+        scores = novelty(encoded.surface, self._reference, self.bundle.manifest.novelty).tolist()
         assessments = [
-            Assessment(
-                **{head: HeadResult(head, tuple(probabilities[head][row].tolist())) for head in HEADS},
-                novelty=float(scores[row]),
-                model_version=self.version,
-            )
-            for row in range(len(texts))
+            Assessment(**dict(zip(HEADS, heads, strict=True)), novelty=score, model_version=self.version)
+            for *heads, score in zip(*columns, scores, strict=True)
         ]
         return assessments, encoded.embedding
 
@@ -113,7 +113,7 @@ def distance(surface: FloatArray, reference: FloatArray) -> npt.NDArray[np.float
     arXiv:1807.03888 (with one class and shrunk covariance).
     """
     white = (surface - reference[0]) @ reference[1:]  # (n_texts, n_hidden)
-    return np.asarray(np.linalg.norm(white, axis=1), dtype=np.float64)
+    return np.asarray(np.sqrt(np.add.reduce(white * white, axis=1)), dtype=np.float64)
 
 
 def novelty(surface: FloatArray, reference: FloatArray, scale: NoveltyScale) -> npt.NDArray[np.float64]:
@@ -132,4 +132,4 @@ def novelty(surface: FloatArray, reference: FloatArray, scale: NoveltyScale) -> 
         0 (ordinary) to 1 (foreign).
     """
     share = (distance(surface, reference) - scale.near) / max(scale.far - scale.near, 1e-9)
-    return np.clip(share, 0.0, 1.0)
+    return np.minimum(np.maximum(share, 0.0), 1.0)

@@ -1,6 +1,7 @@
 """Logits to calibrated probabilities. numpy only."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -48,3 +49,27 @@ def apply_temperature(logits: FloatArray, temperature: float) -> npt.NDArray[np.
     scaled -= scaled.max(axis=-1, keepdims=True)
     weights = np.exp(scaled)
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+def calibrated(logits: Sequence[float], temperature: float) -> tuple[float, ...]:
+    """Turn the scores of one text into calibrated probabilities, as `apply_temperature` does for many.
+
+    For a dozen figures, array operations cost a multiple of the arithmetic, and more where a run of the graph has just
+    emptied the processor's caches.
+
+    Parameters
+    ----------
+    logits : sequence of float, shape (n_labels,)
+        Unbounded scores in label order.
+    temperature : float
+        Of a bundle, which has checked it: finite and > 0.
+
+    Examples
+    --------
+    >>> calibrated([0.0, 0.0], temperature=2.0)
+    (0.5, 0.5)
+    """
+    top = max(logits)
+    weights = [math.exp((logit - top) / temperature) for logit in logits]
+    total = sum(weights)
+    return tuple([weight / total for weight in weights])

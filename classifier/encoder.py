@@ -92,6 +92,8 @@ class OnnxEncoder:
         except Exception as error:
             msg = f"inference failed on {len(texts)} text(s): {type(error).__name__}."
             raise InferenceError(msg) from error
+        if len(runs) == 1:
+            return runs[0]
         return Encoded(
             {head: np.concatenate([run.logits[head] for run in runs]) for head in HEADS},
             np.concatenate([run.embedding for run in runs]),

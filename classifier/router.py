@@ -398,7 +398,7 @@ class Router:
             begun = (base or SessionState(parent=parent_key or None)).began(
                 turn, decision, policy.stage(assessment), now
             )
-            return replace(begun, recent=state.recent if state else ()), decision
+            return _answered_before(begun, state), decision
 
         return self._keep(question, make)
 
@@ -433,7 +433,7 @@ class Router:
             if turn.prompt or turn.n_images or turn.n_documents:
                 # A turn all the same: its tool loop must find the model that began it.
                 base = base.began(turn, decision, "follow", self._clock())
-            return replace(base, recent=state.recent if state else ()), decision
+            return _answered_before(base, state), decision
 
         return self._keep(question, make)
 
@@ -468,8 +468,9 @@ class Router:
         challenger = None if canary is None else canary.choose(turn, asking.caller)
         champion = self._assessor
         promises = promises_of(_risk_bounds(challenger or champion))
-        question = make_question(turn, asking, self._rules, promises=promises, spent=spent, started=started)
-        return replace(question, champion=champion, challenger=challenger)
+        return make_question(
+            turn, asking, self._rules, promises=promises, spent=spent, started=started, assessors=(champion, challenger)
+        )
 
     def _decision(self, question: Question, choice: Choice, assessment: Assessment | None = None) -> Decision:
         turn = question.turn
@@ -508,6 +509,12 @@ _CANARY: Final = Note("canary", "Assessed by the challenger, which decides a sha
 def _risk_bounds(assessor: Assessor) -> tuple[RiskBound, ...]:
     # An assessor of one's own need not have any.
     return getattr(assessor, "risk_bounds", ())
+
+
+def _answered_before(begun: SessionState, state: SessionState | None) -> SessionState:
+    """Return the new state with the answers kept under its key, which may not be the key of the state it grew from."""
+    recent = () if state is None else state.recent
+    return begun if begun.recent is recent else replace(begun, recent=recent)
 
 
 def _is_under_way(state: SessionState | None, turn: Turn) -> TypeGuard[SessionState]:

@@ -92,19 +92,22 @@ class TextTokenizer:
     def encode(self, texts: Sequence[Text]) -> TokenBatch:
         """Tokenise texts and pad them to the longest of the batch."""
         rows = self._rows(texts)
-        n_tokens = max((len(ids) for ids, _ in rows), default=0)
-        input_ids = np.full((len(rows), n_tokens), self._pad, dtype=np.int64)
-        attention_mask = np.zeros_like(input_ids)
-        token_type_ids = np.zeros_like(input_ids)
+        shape = len(rows), max((len(ids) for ids, _ in rows), default=0)
+        input_ids, attention_mask, token_type_ids = (np.zeros(shape, dtype=np.int64) for _ in range(3))
         for row, (ids, n_first) in enumerate(rows):
             input_ids[row, : len(ids)] = ids
+            input_ids[row, len(ids) :] = self._pad
             attention_mask[row, : len(ids)] = 1
             token_type_ids[row, n_first : len(ids)] = 1
         return TokenBatch(input_ids, attention_mask, token_type_ids)
 
     def _rows(self, texts: Sequence[Text]) -> list[tuple[list[int], int]]:
         parts = [part for text in texts for part in (text.prompt, *text.context)]
-        encodings = self._tokenizer.encode_batch(parts, add_special_tokens=False)
+        if len(texts) == 1:
+            # A batch is handed to the tokenizer's threads, which takes longer than one text.
+            encodings = [self._tokenizer.encode(part, add_special_tokens=False) for part in parts]
+        else:
+            encodings = self._tokenizer.encode_batch(parts, add_special_tokens=False)
         ids = (self._read(part, encoding.ids) for part, encoding in zip(parts, encodings, strict=True))
         return [self._row(next(ids), [next(ids) for _ in text.context]) for text in texts]
 

@@ -69,10 +69,11 @@ class Decider:
         read_ms = _ms_since(started)
         answer = self._recall(question) or await self._infer(question)
         latency_ms = {"read": read_ms} | _own_parts(answer) | {"total": _ms_since(started)}
-        decision = replace(answer.decision, latency_ms=latency_ms)
+        decision = answer.decision
         if question.notes:
             noted = (*decision.codes, "asking_ignored")
             decision = replace(decision, reasons=decision.reasons + question.notes, codes=noted)
+        decision = replace(decision, latency_ms=latency_ms)
         if delivery.keep != "nothing":
             self._note(question, decision, answer.source, may_keep_text=delivery.keep == "all")
         return Answer(decision, answer.source)
@@ -125,8 +126,12 @@ class Decider:
     async def _infer(self, question: Question) -> Answer:
         started = perf_counter()
         try:
-            # shield: others may wait for the same inference.
-            decision = await asyncio.wait_for(asyncio.shield(self._shared(question)), self._settings.decide_timeout_s)
+            running = self._shared(question)
+            # Not cancelled at the deadline: others may wait for the same inference.
+            await asyncio.wait((running,), timeout=self._settings.decide_timeout_s)
+            if not running.done():
+                raise TimeoutError
+            decision = running.result()
         except OverloadedError:
             return self._default(question, _BUSY, cause="overloaded")
         except TimeoutError:

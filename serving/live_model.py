@@ -103,8 +103,12 @@ class LiveModel:
         loop = asyncio.get_running_loop()
         self._count(+1)
         running = self._inference.submit(function)
-        running.add_done_callback(lambda _: _call_soon(loop, self._count, -1))
-        return _kept(running)
+        waiting: asyncio.Future[_Result] = loop.create_future()
+        # One call wakes the loop once, as the thread's last act: a second one would run against the loop it woke.
+        running.add_done_callback(lambda _: _call_soon(loop, self._hand_over, running, waiting))
+        # Whoever gives up takes it out of the queue. An exception that nobody awaits any more is read, or it is logged.
+        waiting.add_done_callback(lambda given: running.cancel() if given.cancelled() else given.exception())
+        return waiting
 
     def describe(self) -> dict[str, Any]:
         """Return the versions in use."""
@@ -143,18 +147,22 @@ class LiveModel:
     def _note_session_failure(self) -> None:
         self._telemetry.observe(SESSION_STORE_FAILURES)
 
+    def _hand_over(self, running: "Future[_Result]", waiting: "asyncio.Future[_Result]") -> None:
+        self._count(-1)
+        if waiting.done():
+            return
+        if running.cancelled():
+            waiting.cancel()
+        elif (error := running.exception()) is not None:
+            waiting.set_exception(error)
+        else:
+            waiting.set_result(running.result())
+
     def _count(self, change: int) -> None:
         self._n_waiting += change
         self._telemetry.observe(INFERENCES_WAITING, self._n_waiting)
 
 
-def _kept(running: "Future[_Result]") -> "asyncio.Future[_Result]":
-    waiting = asyncio.wrap_future(running)
-    # A caller that gave up leaves the exception unread; reading it here keeps the log quiet.
-    waiting.add_done_callback(lambda future: future.cancelled() or future.exception())
-    return waiting
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[int], None], value: int) -> None:
+def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
     if not loop.is_closed():
-        loop.call_soon_threadsafe(function, value)
+        loop.call_soon_threadsafe(function, *arguments)

@@ -1,6 +1,7 @@
 """The service's settings: read once from `POINTSMAN_*`, checked, then immutable."""
 
 import os
+from functools import lru_cache
 from hashlib import sha256
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -193,6 +194,7 @@ class Settings(BaseSettings):
         return make_url(self.database_url).set(query={}).render_as_string(hide_password=True)
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Say whether only this machine reaches an address; a name other than `localhost` may be anywhere."""
     try:

@@ -135,17 +135,26 @@ class Telemetry:
             DRIFT_TURNS: self._gauge(DRIFT_TURNS, "Turns behind the drift scores, by span of time.", "span"),
         }
 
+        # The library finds a child by its labels under a lock, at several times the cost of adding to it.
+        self._adders: dict[tuple[object, ...], Callable[[float], None]] = {}
+
     def observe(self, name: str, value: float = 1.0, **labels: str) -> None:
         """Add to a counter, set a gauge, or put a value into a histogram: whatever `name` is."""
+        key = (name, *labels.items())
+        add = self._adders.get(key)
+        if add is None:
+            add = self._adders[key] = self._adder(name, labels)
+        add(value)
+
+    def _adder(self, name: str, labels: dict[str, str]) -> Callable[[float], None]:
         if name in self._counters:
             counter = self._counters[name]
-            (counter.labels(**labels) if labels else counter).inc(value)
-        elif name in self._histograms:
+            return (counter.labels(**labels) if labels else counter).inc
+        if name in self._histograms:
             histogram = self._histograms[name]
-            (histogram.labels(**labels) if labels else histogram).observe(value)
-        else:
-            gauge = self._gauges[name]
-            (gauge.labels(**labels) if labels else gauge).set(value)
+            return (histogram.labels(**labels) if labels else histogram).observe
+        gauge = self._gauges[name]
+        return (gauge.labels(**labels) if labels else gauge).set
 
     def observe_decision(self, decision: Decision, source: str) -> None:
         """Count one answer and the parts of its time."""

@@ -1,81 +1,95 @@
-"""`/v1/decide` beside the bare tokeniser and ONNX run on the same texts, interleaved in one run.
+"""`Router.decide` in process, beside the bare tokeniser and ONNX run on the same texts; decisions without inference.
 
-The service runs in a process of its own, as it does in life. Machines are shared and noisy: read the ratios.
+Processor time of the one thread that works. A run of the graph leaves the processor's caches full of weights, and what
+comes after it runs cold, as it does in life: the two take turns, so each begins where the other ended.
 """
 
-import re
-import subprocess
-import sys
-import time
+from itertools import count
 
-import httpx
 import numpy as np
+import orjson
 import pytest
+from tokenizers import Tokenizer
 
-from pointsman.classifier.assessment import Turn
-from pointsman.classifier.bundle import load_bundle
-from pointsman.classifier.encoder import OnnxEncoder
+from pointsman.classifier import Router
+from pointsman.classifier.bundle import TOKENIZER
 from pointsman.classifier.text import build_text
 
-pytestmark = pytest.mark.benchmark
+from .rows import Goal, take_turns
+from .texts import LONGEST, digest_of, recorded, turn_of
 
-PHRASE = "the payment webhook handler drops events when two workers read the same row and both mark it done so fix"
-N_REQUESTS = 150
+pytestmark = pytest.mark.benchmark
+PART = "In process"
+N_SESSIONS = 211
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
-    database = f"sqlite:///{tmp_path_factory.mktemp('bench') / 'records.sqlite'}"
-    command = [sys.executable, "-m", "pointsman.classifier", "serve", "--port", "0", "--database-url", database]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    url = re.search(r"http://\S+:\d+", process.stderr.readline()).group()
-    # Its log must not fill the pipe.
-    drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
-    with httpx.Client(base_url=url, trust_env=False, transport=httpx.HTTPTransport(retries=5)) as client:
-        for _ in range(50):
-            if client.get("/readyz").status_code == 200:
-                break
-            time.sleep(0.1)
-        yield client
-    process.terminate()
-    process.wait(20)
-    drain.wait(20)
-    process.stderr.close()
+def router():
+    return Router.load()
 
 
-def prompts(n_words):
-    words = PHRASE.split()
-    for number in range(N_REQUESTS):
-        yield " ".join([f"ticket {number}", *(words[(number + i) % len(words)] for i in range(n_words))])
+@pytest.fixture(scope="module")
+def bare(router):
+    """The tokeniser's and the runtime's own interfaces, and nothing around them."""
+    bundle = router.assessor.bundle
+    tokenizer = Tokenizer.from_file(str(bundle.file(TOKENIZER)))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    # The router's own: a second one would keep its weights out of the cache.
+    session = router.assessor._encoder._session
+
+    def run(prompt, context):
+        # One string for the prompt, one for what stood before it: a pair, as BERT reads it.
+        encoding = tokenizer.encode(prompt, context)
+        inputs = {
+            "input_ids": np.array([encoding.ids]),
+            "attention_mask": np.array([encoding.attention_mask]),
+            "token_type_ids": np.array([encoding.type_ids]),
+        }
+        return session.run(None, inputs)
+
+    run.n_tokens = lambda prompt, context: len(tokenizer.encode(prompt, context).ids)
+    return run
 
 
-@pytest.mark.parametrize("n_words", [10, 50, 100], ids=lambda n: f"{n}-words")
-def test_decide_beside_raw_inference(service, n_words):
-    encoder = OnnxEncoder.load(load_bundle())
-    http_ms, raw_ms = [], []
-    for number, prompt in enumerate(prompts(n_words)):
-        started = time.perf_counter()
-        encoder.encode([build_text(Turn(prompt))])
-        raw_ms.append((time.perf_counter() - started) * 1000)
-        started = time.perf_counter()
-        answer = service.post("/v1/decide", json={"prompt": prompt, "session_id": f"bench-{n_words}-{number}"})
-        http_ms.append((time.perf_counter() - started) * 1000)
-        assert answer.json()["category"] is not None
-    raw, http = np.percentile(raw_ms[10:], [50, 99]), np.percentile(http_ms[10:], [50, 99])
-    print(
-        f"\n{n_words} words: raw ONNX p50 {raw[0]:.1f} p99 {raw[1]:.1f} ms; /v1/decide p50 {http[0]:.1f} "
-        f"p99 {http[1]:.1f} ms; ratio of p50 {http[0] / raw[0]:.2f}"
-    )
+@pytest.mark.parametrize("n_tokens", [16, 64, 128, LONGEST])
+def test_decide_beside_bare_inference(router, bare, report, n_tokens):
+    bodies = iter([digest_of(n_tokens, f"bench-{n_tokens}-{n}") for n in range(N_SESSIONS)])
+    text = build_text(turn_of(n_tokens))
+    pair = text.prompt, " ".join(text.context) or None
+    assert bare.n_tokens(*pair) == n_tokens
+
+    def decide():
+        return router.decide(next(bodies))
+
+    samples = take_turns(decide, lambda: bare(*pair), N_SESSIONS - 11).scaled(1e3)
+    assert decide().assessment is not None
+    row = report(samples.row(PART, f"decide, {n_tokens} tokens", "ms", "tokeniser + ONNX", goal=Goal("ratio", 1.10)))
+    assert row.ratio < 2
 
 
-def test_recalled_decisions_cost_no_inference(service):
-    first, again = [], []
-    for number, prompt in enumerate(prompts(50)):
-        body = {"prompt": prompt, "session_id": f"recall-{number}"}
-        for times in (first, again):
-            started = time.perf_counter()
-            service.post("/v1/decide", json=body)
-            times.append((time.perf_counter() - started) * 1000)
-    ratio = np.median(again) / np.median(first)
-    print(f"\nrecalled / inferred p50: {ratio:.2f} ({np.median(again):.2f} ms / {np.median(first):.2f} ms)")
-    assert ratio < 0.8
+BODIES = {"tool_loop": "claude_tool_result", "background": "claude_title"}
+SESSION_HEADER = "X-Claude-Code-Session-Id"
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("is_cold", [False, True], ids=["in a row", "right after an inference"])
+def test_decisions_without_inference(router, bare, report, kind, is_cold):
+    """Reading the parsed body and deciding it, in one session after another."""
+    request, first, numbers = recorded(BODIES[kind]), recorded("claude_first"), count()
+    raw = orjson.dumps(request["body"])
+    headers = [request["headers"] | {SESSION_HEADER: f"{kind}-{is_cold}-{n}"} for n in range(N_SESSIONS)]
+    for own in headers:
+        router.decide(first["body"], own, path=first["path"])
+    decided = []
+
+    def decide():
+        decided.append(router.decide(request["body"], headers[next(numbers)], path=request["path"]))
+
+    between = (lambda: bare("fix the race in the handler", None)) if is_cold else (lambda: None)
+    samples = take_turns(decide, lambda: orjson.loads(raw), N_SESSIONS - 10, between=between).scaled(1e6)
+    assert len({decision.decision_id for decision in decided}) == N_SESSIONS
+    assert {decision.kind for decision in decided} == {kind}
+    what = f"{kind.replace('_', ' ')}, parsed body, {'right after an inference' if is_cold else 'in a row'}"
+    row = report(samples.row(PART, what, "us", "parsing the body", goal=Goal("ours", 150)))
+    assert row.ours < 1_500

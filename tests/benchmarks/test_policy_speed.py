@@ -17,6 +17,8 @@ from pointsman.classifier.policy import Policy, choose
 from pointsman.classifier.session import SessionState
 from tests.fakes import asked, assessed
 
+from .rows import Row
+
 pytestmark = pytest.mark.benchmark
 
 CAREFUL = ["claude-opus-5-5", "claude-opus-4-5", "gpt-5.3-codex", "gpt-5.2-codex", "gpt-5.1-codex-max"]
@@ -39,7 +41,7 @@ def best_us(work):
 
 
 @pytest.mark.parametrize("in_session", [False, True], ids=["first turn", "in a session"])
-def test_weighing_twelve_candidates(catalog, in_session):
+def test_weighing_twelve_candidates(report, catalog, in_session):
     policy, turn = Policy.load("balanced"), asked(needs=frozenset({"tools"}))
     assessment = assessed("debugging", "medium", "multi", "follow", sure=0.7, novelty=0.3)
     session = SessionState(model=CHEAP[0], turn_key="t", context_tokens=30_000, assessment=assessment)
@@ -56,5 +58,6 @@ def test_weighing_twelve_candidates(catalog, in_session):
 
     assert len(decide().expected_cost) == len(CAREFUL + CHEAP)
     took, plain = best_us(decide), best_us(plain_sum)
-    print(f"\n12 candidates: {took:.0f} us a decision, {plain:.0f} us for a plain sum of the failure term")
-    assert took <= 4 * plain
+    what = f"weighing 12 candidates, {'in a session' if in_session else 'first turn'}"
+    row = report(Row("In process", what, "us", took, 5, "plain sum of the failure term", plain))
+    assert row.ratio <= 4

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pointsman.classifier.calibration import apply_temperature
+from pointsman.classifier.calibration import apply_temperature, calibrated
 from pointsman.classifier.errors import CalibrationError
 
 logits = arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 14)), elements=st.floats(-50, 50))
@@ -36,3 +36,9 @@ def test_higher_temperature_is_less_confident():
 def test_senseless_temperature_is_refused(temperature):
     with pytest.raises(CalibrationError, match="must be finite and > 0"):
         apply_temperature(np.zeros((1, 2)), temperature)
+
+
+@given(logits, temperatures)
+def test_one_text_gets_what_many_get(rows, temperature):
+    alone = [calibrated(row, temperature) for row in rows.tolist()]
+    assert np.allclose(alone, apply_temperature(rows, temperature), rtol=1e-12, atol=1e-300)

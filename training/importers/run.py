@@ -48,7 +48,7 @@ PLACES: Final = {
     "opencode": "~/.local/share/opencode/opencode.db",
 }
 #: Part of every fingerprint: a source is read again by a version that reads it otherwise.
-READER_VERSION: Final = 2
+READER_VERSION: Final = 3
 
 _SUFFIXES: Final = (".jsonl", ".md", ".csv", ".tsv", ".parquet", ".db", ".sqlite")
 _SKIPPED_FOLDERS: Final = frozenset({".git", "node_modules", ".venv", "__pycache__"})

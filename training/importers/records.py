@@ -8,6 +8,7 @@ outcomes remain.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from pointsman.classifier.assessment import Kind, Message
@@ -98,7 +99,12 @@ def _engine(url: str) -> Any:
     if backend in ("postgres", "postgresql"):
         url = f"postgresql+psycopg{separator}{rest}"
     try:
-        return sa.create_engine(url)
+        parsed = sa.make_url(url)
+        # SQLite would make an empty database of a name that is misspelt.
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+            msg = f"{parsed.database}: no such file; expected the SQLite store of pointsman serve. Check the URL."
+            raise InputError(msg)
+        return sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         msg = f"found a database URL of {backend!r}; expected sqlite:///FILE or postgresql://... Check the URL."
         raise InputError(msg) from error

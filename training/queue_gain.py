@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from pointsman.classifier.assessment import Assessment, HeadResult, Turn
@@ -94,8 +95,9 @@ def simulate(config: QueueGainConfig) -> list[Round]:
     in_pool = [position(example.group) >= config.calibration_share for example in rows]
     pool, calibration = known.only(in_pool), known.only(not wanted for wanted in in_pool)
     judge = Judge.of(test)
-    seeds = tqdm(range(config.n_rounds), desc="simulate", unit="round", disable=None)
-    return [_round(pool, calibration, judge, config, seed) for seed in seeds]
+    seeds = tqdm(range(config.n_rounds), desc="simulate", unit="round", mininterval=5)
+    with threadpool_limits(1, user_api="blas"):  # small products many times over
+        return [_round(pool, calibration, judge, config, seed) for seed in seeds]
 
 
 def _round(pool: Known, calibration: Known, judge: "Judge", config: QueueGainConfig, seed: int) -> Round:

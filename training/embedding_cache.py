@@ -7,6 +7,7 @@ is when a request comes: in a batch of the int8 graph its neighbours would move 
 
 import hashlib
 import json
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -28,6 +29,8 @@ from pointsman.classifier.tokens import TokenBudget
 from .datasets import Example
 from .fitting import Embedded
 from .graph import encoder_digest
+
+logger = logging.getLogger(__name__)
 
 _TABLE: Final = (
     "CREATE TABLE IF NOT EXISTS embeddings (text BLOB PRIMARY KEY, embedding BLOB, surface BLOB) WITHOUT ROWID"
@@ -70,6 +73,7 @@ class EmbeddingCache:
             missing = {
                 digest: example.text for digest, example in zip(digests, examples, strict=True) if digest not in known
             }
+            logger.info("embed %d turns; of %d the embedding is kept", len(missing), len(digests) - len(missing))
             bar = tqdm(total=len(missing), desc="embed", unit="turn", mininterval=5, disable=not missing)
             rows = _computed(runtime, missing)
             with bar:

@@ -6,6 +6,7 @@ full training run and a refit of the heads differ in where the graph comes from,
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
@@ -109,8 +111,10 @@ def fit_on_embeddings(of_train: Embedded, of_calibration: Embedded, data: Data, 
     rows, held_out = graph.head_input(of_train.embedding), graph.head_input(of_calibration.embedding)
     like = data.is_traffic(data.calibration)
     judges = [example for example, is_like in zip(data.calibration, like, strict=True) if is_like]
+    started = time.monotonic()
     heads = fit_heads(rows, data.train, config.heads, validation=(held_out, data.calibration))
     heads, temperatures = scaled(heads, held_out[like], judges, config.calibration)
+    logger.info("heads fitted on %d turns in %.1f s", len(data.train), time.monotonic() - started)
     logger.info("temperatures %s", temperatures)
     probabilities = {head: apply_temperature(heads[head].logits(held_out), temperatures[head]) for head in HEADS}
     risk_bounds = bounds_on(care_probabilities(probabilities), data, config)
@@ -129,7 +133,8 @@ def scaled(
 
     `rows` (n_turns, n_dimensions) is what the heads read of `examples`.
     """
-    scalings = {head: fit_scaling(heads[head].logits(rows), label_ids(examples, head), config) for head in HEADS}
+    with threadpool_limits(1, user_api="blas"):
+        scalings = {head: fit_scaling(heads[head].logits(rows), label_ids(examples, head), config) for head in HEADS}
     shifted = {head: heads[head].shifted(scaling.shift) for head, scaling in scalings.items()}
     return shifted, {head: scaling.temperature for head, scaling in scalings.items()}
 

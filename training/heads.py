@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from pointsman.classifier.calibration import apply_temperature
 from pointsman.classifier.labels import HEADS, Head
@@ -58,7 +59,9 @@ def fit_heads(
     The regularisation is chosen by log likelihood on the validation rows, which must come from other groups than
     the encoder saw: on rows the encoder was tuned on, every setting looks perfect.
     """
-    return {head: _fit_head(head, embedding, examples, config, validation) for head in HEADS}
+    # Thousands of small products: on a busy machine BLAS threads wait for each other for minutes, one takes seconds.
+    with threadpool_limits(1, user_api="blas"):
+        return {head: _fit_head(head, embedding, examples, config, validation) for head in HEADS}
 
 
 def _fit_head(

@@ -17,7 +17,12 @@ class LabelsCommand:
     help = "gather the labels of imported turns, explicit and implicit, with their sources and certainty"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("turns", nargs="+", type=Path, metavar="TURNS.jsonl", help="turns as `import` writes them")
+        parser.add_argument(
+            "turns",
+            nargs="+",
+            metavar="TURNS.jsonl|URL",
+            help="turns as `import` writes them, or a store of the service with what was reviewed in the console",
+        )
         parser.add_argument(
             "--labels",
             nargs="+",
@@ -72,7 +77,7 @@ def _assess_with(bundle: Path | None) -> "Assess":
     return assess
 
 
-def _write(path: Path, turns: list[Path], labels: "Labels", *, partial: bool) -> None:
+def _write(path: Path, turns: list[str], labels: "Labels", *, partial: bool) -> None:
     from pointsman.classifier.labels import HEADS
 
     from .label_sources import labelled_row, read_rows
@@ -108,4 +113,10 @@ def _head_text(name: str, head: "HeadReport") -> list[str]:
     lines = ["", f"{name}: {head.n_labelled} turns, mean certainty {head.certainty:.2f} ({shown})"]
     lines.append(f"  {'source':<24}{'votes':>8}{'coverage':>10}{'accuracy':>10}")
     lines += [f"  {s.name:<24}{s.n_votes:>8}{s.coverage:>10.1%}{s.accuracy:>10.2f}" for s in head.sources]
+    if head.people.n_pairs:
+        beyond = head.people.beyond_chance
+        told = "" if beyond is None else f", {beyond:.2f} beyond chance (Scott's pi)"
+        lines.append(
+            f"  people agree on {head.people.share:.0%} of {head.people.n_turns} turns that several labelled{told}"
+        )
     return lines

@@ -40,7 +40,7 @@ class Source:
     accuracy : float
         How often it is thought to be right when it votes.
     n_turns : float
-        How many turns that belief is worth.
+        How many turns on which it votes that belief is worth.
     firmness : float
         At least this share of its own votes is added to them. At 1, a source that seems to be wrong all the time moves
         half way: people are the measure, and a classifier that disagrees with one of them must not outvote her.
@@ -97,7 +97,7 @@ class LabelModel:
             len(patterns), len(sources) * (n_labels + 1)
         )  # (n_patterns, n_sources * (n_labels + 1))
         cast = (counts @ is_vote).reshape(shape)
-        prior = _Prior.of(cast, sources)
+        prior = _Prior.of(cast, sources, shares)
         model = cls(shares, prior.rates(np.zeros((len(sources), n_labels, n_labels + 1))))
         for _ in range(_MAX_STEPS):
             weights = model.probabilities(patterns) * counts[:, None]  # (n_patterns, n_labels)
@@ -129,16 +129,21 @@ class LabelModel:
 
 @dataclass(frozen=True, slots=True)
 class _Prior:
-    """What is believed before any label is known; `cast` counts votes, shape (n_sources, n_labels + 1)."""
+    """What is believed before any label is known.
+
+    `cast` counts votes, shape (n_sources, n_labels + 1); `said` are the labels' shares among them, `shares` those that
+    are believed.
+    """
 
     sources: Sequence[Source]
     cast: FloatArray
+    said: FloatArray
     shares: FloatArray
 
     @classmethod
-    def of(cls, cast: FloatArray, sources: Sequence[Source]) -> "_Prior":
+    def of(cls, cast: FloatArray, sources: Sequence[Source], shares: FloatArray) -> "_Prior":
         said = cast[:, :-1].sum(axis=0) + 1.0
-        return cls(sources, cast, said / said.sum())
+        return cls(sources, cast, said / said.sum(), shares)
 
     def rates(self, seen: FloatArray) -> FloatArray:
         """Return P(vote | true label) after what was seen, shape (n_sources, n_labels, n_labels + 1)."""
@@ -149,13 +154,16 @@ class _Prior:
         return np.array(rows).reshape(seen.shape)
 
     def _sign(self, source: Source, cast: FloatArray, seen: FloatArray) -> FloatArray:
-        """Start from its own mix of votes, leaning to the right one."""
+        """Start from its own mix of votes: each is right with the accuracy that is believed, however rare its label."""
         n_labels = len(seen)
         mix = np.maximum(cast / max(cast.sum(), 1.0), 1e-3) if cast.sum() else np.full(n_labels + 1, 1.0)
+        wrong = (1 - source.accuracy) * self.shares[:, None] / (1 - self.shares)
+        true_given_vote = np.where(np.eye(n_labels) > 0, source.accuracy, wrong)  # (n_labels, n_labels): true, vote
         prior = np.tile(mix, (n_labels, 1))
-        wrong = (1 - source.accuracy) / max(n_labels - 1, 1)
-        prior[:, :-1] *= n_labels * np.where(np.eye(n_labels) > 0, source.accuracy, wrong)
-        counts = seen + source.n_turns * prior / prior.sum(axis=1, keepdims=True)
+        prior[:, :-1] *= true_given_vote / self.shares[:, None]
+        # So many votes, with the silence that goes with them: a sign that is seldom seen must not drift on its own.
+        prior *= source.n_turns / mix[:-1].sum()
+        counts = seen + prior
         return np.asarray(counts / counts.sum(axis=1, keepdims=True), dtype=np.float64)
 
     def _reader(self, source: Source, cast: FloatArray, seen: FloatArray) -> FloatArray:
@@ -164,7 +172,7 @@ class _Prior:
         n_votes = table.sum()
         worth = max(source.n_turns, source.firmness * n_votes)
         accuracy = (np.trace(table) + source.accuracy * worth) / (n_votes + worth)
-        others = np.where(np.eye(len(table)) > 0, 0.0, self.shares)
+        others = np.where(np.eye(len(table)) > 0, 0.0, self.said)
         coin = (1 - accuracy) * others / others.sum(axis=1, keepdims=True) + accuracy * np.eye(len(table))
         n_each = table.sum(axis=1, keepdims=True)
         strength = np.maximum(_ROW_TURNS, source.firmness * n_each)

@@ -19,8 +19,10 @@ from pointsman.classifier.errors import InputError
 from pointsman.classifier.labels import HEADS, Head
 
 from . import labels_from_next
+from .importers.protocol import Problems
 from .label_files import labels_by
 from .label_model import FloatArray, LabelModel, Source, VoteArray
+from .people import Agreement, agreement, is_person
 
 Row = Mapping[str, Any]
 JsonDict = dict[str, Any]
@@ -73,12 +75,13 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True)
 class HeadReport:
-    """One head: its sources, and the labels that came out."""
+    """One head: its sources, the labels that came out, and how far people agree where several labelled a turn."""
 
     n_labelled: int
     certainty: float
     labels: dict[str, int]
     sources: list[SourceReport]
+    people: Agreement = field(default_factory=Agreement)
 
 
 @dataclass(slots=True)
@@ -247,7 +250,14 @@ def _combine(
         certainty=round(float(sure.mean()), 4) if len(rows) else 0.0,
         labels=dict(Counter(labels[label] for label in best.tolist())),
         sources=_reports(names, spoken, model.accuracies()),
+        people=_people(votes, spoken, names, labels),
     )
+
+
+def _people(votes: VoteArray, spoken: BoolArray, names: Sequence[str], labels: Sequence[str]) -> Agreement:
+    columns = [column for column, name in enumerate(names) if is_person(name)]
+    several = np.flatnonzero(spoken[:, columns].sum(axis=1) > 1)
+    return agreement([labels[votes[row, column]] for column in columns if spoken[row, column]] for row in several)
 
 
 def _reports(names: Sequence[str], spoken: BoolArray, right: FloatArray) -> list[SourceReport]:
@@ -259,15 +269,21 @@ def _reports(names: Sequence[str], spoken: BoolArray, right: FloatArray) -> list
     return sorted(reports, key=lambda report: -report.n_votes)
 
 
-def read_rows(paths: Iterable[Path]) -> Iterator[JsonDict]:
-    """Read files of imported turns.
+def read_rows(sources: Iterable[Path | str]) -> Iterator[JsonDict]:
+    """Read imported turns from files, or the turns of stores of the service (a URL, an SQLite file).
 
     Raises
     ------
     InputError
-        A file is missing, or a line holds no object; names file and line.
+        A file is missing, a line holds no object (names file and line), or a store cannot be read.
     """
-    for path in paths:
+    from .recorded_rows import is_store, recorded_rows
+
+    for source in sources:
+        if is_store(str(source)):
+            yield from recorded_rows(str(source), Problems())
+            continue
+        path = Path(source)
         if not path.is_file():
             msg = f"{path}: no such file; expected turns as `pointsman import` writes them. Check the path."
             raise InputError(msg)

@@ -12,7 +12,12 @@ class LabelCommand:
     help = "label imported turns in the terminal, those first whose labels would change decisions most"
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("turns", nargs="+", type=Path, metavar="TURNS.jsonl", help="turns as `import` writes them")
+        parser.add_argument(
+            "turns",
+            nargs="+",
+            metavar="TURNS.jsonl|URL",
+            help="turns as `import` writes them, or a store of the service",
+        )
         parser.add_argument(
             "--output", type=Path, required=True, metavar="LABELS.jsonl", help="labels by id; a session goes on from it"
         )

@@ -19,27 +19,23 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from pointsman.classifier import bundle as bundles
 from pointsman.classifier.calibration import apply_temperature
-from pointsman.classifier.encoder import OnnxEncoder
 from pointsman.classifier.labels import HEADS, Head
-from pointsman.classifier.tokens import TextTokenizer, TokenBudget
 
 from . import graph
 from .calibrate import care_probabilities, fit_risk_bounds
-from .config import CalibrationConfig, ContestConfig, EncoderConfig, HeadsConfig, NoveltyConfig, RiskBoundConfig
+from .config import CalibrationConfig, ContestConfig, EncoderConfig, HeadsConfig, RiskBoundConfig
 from .contest import Gate, gates_of
 from .datasets import Example, digest_of, position, read_examples, split_by_group
-from .encoder_source import encoder_folder
 from .fitting import scaled
 from .heads import LinearHead, fit_heads
 from .importers.protocol import ImportedTurn
 from .importers.rows import RowSettings, rows_of
 from .labels_from_next import TurnLabel, label_turns
 from .paired import Difference, SetFigures, Side, compare
+from .untuned import embed_untuned
 
 FloatArray = npt.NDArray[np.float32]
 Belief = Mapping[Head, npt.NDArray[np.float64]]
@@ -153,7 +149,8 @@ def prove(config: ProofConfig) -> list[Trial]:
     dev_rows = read_examples([config.dev])
     held_out = {example.group for example in dev_rows}
     rows = [example for example in read_examples([config.train]) if example.group not in held_out]
-    embedding = _embedded([*rows, *dev_rows], config)
+    name = f"{digest_of(config.train)[:12]}-{digest_of(config.dev)[:12]}"
+    embedding = embed_untuned([*rows, *dev_rows], config.output, name, config.encoder, n_threads=config.n_threads)
     known, dev = Known(rows, embedding[: len(rows)]), Known(dev_rows, embedding[len(rows) :])
     first, second = halves(known)
     trials: list[Trial] = []
@@ -303,31 +300,6 @@ def belittle(examples: Sequence[Example], share: float) -> list[Example]:
         left -= is_hit
         changed.append(replace(example, labels=example.labels | harmless) if is_hit else example)
     return changed
-
-
-def _embedded(examples: Sequence[Example], config: ProofConfig) -> FloatArray:
-    """Embed with the untuned encoder, one turn at a time; kept in the output for the next run."""
-    config.output.mkdir(parents=True, exist_ok=True)
-    kept = config.output / f"embeddings-{digest_of(config.train)[:12]}-{digest_of(config.dev)[:12]}.npy"
-    if kept.exists():
-        return np.asarray(np.load(kept, allow_pickle=False), dtype=np.float32)
-    # Imported here: only this needs torch, and only once.
-    from . import export
-    from .finetune import EmbeddingEncoder
-
-    folder = encoder_folder(config.encoder)
-    encoder = EmbeddingEncoder.load(folder)
-    fp32, int8 = config.output / "encoder.fp32.onnx", config.output / "encoder.onnx"
-    export.export_fp32(encoder, fp32, novelty_layer=NoveltyConfig().layer)
-    export.quantise(fp32, int8)
-    fp32.unlink()
-    graph.set_heads(int8, graph.no_heads(encoder.n_dimensions))
-    tokenizer = TextTokenizer(Tokenizer.from_file(str(folder / bundles.TOKENIZER)), TokenBudget())
-    runtime = OnnxEncoder.open(int8, tokenizer, n_threads=config.n_threads)
-    bar = tqdm(examples, desc="embed", unit="turn", mininterval=5)
-    embedding = np.concatenate([runtime.encode([example.text]).embedding for example in bar])
-    np.save(kept, embedding, allow_pickle=False)
-    return np.asarray(embedding, dtype=np.float32)
 
 
 def _write(trials: Sequence[Trial], sets: tuple[Known, Known, Known], config: ProofConfig) -> None:

@@ -1,9 +1,9 @@
 """The rows of one retraining, gathered, told apart and frozen: what was learned from stays known by its digest.
 
 Sources are labelled files, with label files (readings) for rows without labels, and the records of the service, where
-it keeps text and people corrected labels. Of two rows of one group with the same text the later source wins. The
-newest labelled turns of the service are set apart, sessions whole: the challenger never sees them, and the contest is
-held on them.
+it keeps text and people labelled turns in the console or corrected labels by feedback. Of two rows of one group with
+the same text the later source wins. The newest labelled turns of the service are set apart, sessions whole: the
+challenger never sees them, and the contest is held on them.
 """
 
 import hashlib
@@ -30,10 +30,10 @@ SUMMARY: Final = "snapshot.json"
 #: How many snapshots stay: they hold text.
 _N_KEPT: Final = 3
 #: What a row of the snapshot keeps of its source.
-_FIELDS: Final = ("id", "group", "source", "lang", "context", "prompt", *HEADS, "sure", "certainty", "position")
+_FIELDS: Final = ("id", "group", "source", "lang", "context", "prompt", *HEADS, "sure", "labels", "position")
 _WHEN: Final = ("at", "session")
-#: Labels that a person did not judge and the model gave: trusted like a reader's least sure ones.
-_OWN_LABELS: Final = "l"
+#: Labels that the model gave and a person left as they were: trusted like a reader's least sure ones (`datasets`).
+_OWN_CERTAINTY: Final = 0.85
 
 JsonDict = dict[str, Any]
 
@@ -162,29 +162,37 @@ def _labelled(path: Path, readings: Mapping[str, Mapping[str, str]], counts: Cou
 
 
 def _recorded(url: str, counts: Counter[str]) -> Iterator[JsonDict]:
-    """Yield the turns whose labels a person corrected, masked like any import."""
-    from .importers.masking import Masker
-    from .importers.protocol import Location, Problems
-    from .importers.records import RecordsImporter
-    from .importers.rows import RowSettings, rows_of
+    """Yield the turns that people labelled, in the console or by feedback, masked like any import."""
+    from .importers.protocol import Problems
+    from .label_sources import gather
+    from .recorded_rows import recorded_rows
 
     problems = Problems()
-    turns = RecordsImporter().turns(Location(url), Masker(), problems)
-    for row in rows_of(turns, "records", RowSettings(keeps_text=True, salt="")):
-        own = row.get("assessed")
+    kept: list[JsonDict] = []
+    for row in recorded_rows(url, problems):
         judged = [head for head in HEADS if row.get(head) is not None]
         if not judged:
             counts["records without a person's label, left out"] += 1
         elif not row.get("prompt"):
             counts["records without text, left out (POINTSMAN_STORE_TEXT)"] += 1
-        elif len(judged) < len(HEADS) and not isinstance(own, Mapping):
+        elif len(judged) < len(HEADS) and not isinstance(row.get("assessed"), Mapping):
             counts["records labelled in part and not assessed, left out"] += 1
         else:
-            counts["taken from records"] += 1
-            filled = {head: own[head] for head in HEADS if head not in judged} if isinstance(own, Mapping) else {}
-            sure = {"sure": _OWN_LABELS} if filled else {}
-            yield {name: row[name] for name in (*_FIELDS, *_WHEN) if row.get(name) is not None} | filled | sure
+            kept.append(row)
+    # People alone: where somebody corrected one label, the rest of what the model said was seen and left.
+    people = gather({"id": row["id"], "votes": row["votes"]} for row in kept).by_id
+    for row in kept:
+        said = people[row["id"]]
+        counts["taken from records"] += 1
+        counts["taken from records, labelled by several people"] += len({vote["source"] for vote in row["votes"]}) > 1
+        labels = {head: said[head].to_json() if head in said else _own_label(row, head) for head in HEADS}
+        found = {name: row[name] for name in (*_FIELDS, *_WHEN) if row.get(name) is not None}
+        yield found | {head: label["label"] for head, label in labels.items()} | {"labels": labels}
     counts["records that could not be read"] += len(problems.located)
+
+
+def _own_label(row: JsonDict, head: str) -> JsonDict:
+    return {"label": row["assessed"][head], "certainty": _OWN_CERTAINTY, "sources": ["model"]}
 
 
 def _text_of(row: Mapping[str, Any]) -> bytes:

@@ -69,6 +69,7 @@ def markdown(verdict: Verdict) -> str:
         f"# {outcome}",
         "",
         f"Champion {first.version} ({first.digest[:12]}), challenger {second.version} ({second.digest[:12]}).",
+        _told(verdict),
         "",
         "| gate | | why |",
         "|---|---|---|",
@@ -79,6 +80,14 @@ def markdown(verdict: Verdict) -> str:
     for name, found in verdict.sets.items():
         lines += _set_lines(name, found)
     return "\n".join(lines) + "\n"
+
+
+def _told(verdict: Verdict) -> str:
+    failed = [gate.name for gate in verdict.gates if not gate.passed]
+    n_gates = len(verdict.gates)
+    return (
+        f"{len(failed)} of {n_gates} gates failed: {', '.join(failed)}." if failed else f"All {n_gates} gates passed."
+    )
 
 
 def _set_lines(name: str, found: SetFigures) -> list[str]:

@@ -155,4 +155,5 @@ def test_verdict_is_a_page_and_json_that_a_promotion_reads(verdict, tmp_path, ti
     judgement = read_judgement(tmp_path)
     assert (judgement.promotes, judgement.challenger) == (False, load_bundle(tiny_bundle).digest)
     assert markdown(verdict) == page
+    assert f"1 of {len(verdict.gates)} gates failed: gain." in page
     json.loads((tmp_path / "verdict.json").read_text())

@@ -78,6 +78,14 @@ def test_sign_that_guesses_is_found_out():
     assert abs(accuracies[4] - 0.5) < 0.1
 
 
+def test_sign_that_is_seldom_seen_still_says_what_it_stands_for():
+    votes = np.full((300, 2), SILENT)
+    votes[:2, 0] = FAILED
+    model = fitted(votes)
+    assert model.accuracies()[0] == pytest.approx(0.75, abs=0.1)
+    assert model.probabilities(votes[:1])[0, FAILED] > 0.6
+
+
 @given(st.lists(st.lists(st.integers(0, 2), min_size=3, max_size=3), max_size=20))
 def test_probabilities_are_probabilities(votes):
     votes = np.array(votes, dtype=np.int64).reshape(-1, 3)

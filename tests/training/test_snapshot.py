@@ -6,6 +6,7 @@ import pytest
 
 from pointsman.classifier.errors import InputError
 from pointsman.classifier.records import DecisionRecord, FeedbackRecord
+from pointsman.training.datasets import read_examples
 from pointsman.training.snapshot import Sources, set_apart, take_snapshot
 from tests.fakes import asked, assessed
 
@@ -36,6 +37,13 @@ def test_later_source_wins_for_the_same_text_of_a_group(tmp_path):
     old, new = write(tmp_path / "a.jsonl", row(1)), write(tmp_path / "b.jsonl", row(1, id="x", risk="high"))
     (kept,) = rows_of(take_snapshot(tmp_path / "s", Sources(data=(old, new))).train)
     assert kept["risk"] == "high"
+
+
+def test_certainty_of_combined_labels_reaches_training(tmp_path):
+    sure = {head: {"label": label, "certainty": 0.6, "sources": ["llm:m"]} for head, label in LABELS.items()}
+    data = write(tmp_path / "a.jsonl", row(1, labels=sure))
+    [example] = read_examples([take_snapshot(tmp_path / "s", Sources(data=(data,))).train])
+    assert example.certainty == pytest.approx(0.6)
 
 
 def test_same_words_of_another_group_are_another_row(tmp_path):
@@ -135,5 +143,6 @@ def test_corrected_labels_of_the_service_are_learned_from(tmp_path):
     assert {head: kept["move the button"][head] for head in full} == full
     partly = kept["mail me at <email>"]
     # What the person did not judge is the model's own, and trusted less.
-    assert (partly["risk"], partly["category"], partly["sure"]) == ("high", "feature", "l")
+    assert (partly["risk"], partly["category"]) == ("high", "feature")
+    assert partly["labels"]["category"] == {"label": "feature", "certainty": 0.85, "sources": ["model"]}
     assert snapshot.summary["counts"]["records without a person's label, left out"] == 1

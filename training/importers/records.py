@@ -1,11 +1,14 @@
-"""Pointsman's own records: the store of the service by its URL, or JSON lines of decision and feedback rows.
+"""Pointsman's own records: the store of the service by its URL, or JSON lines of decision, feedback and review rows.
 
-Requests of one turn become one turn, with the feedback on any of them; a corrected label is a label. Only a service
-that stores text gives rows to train on; without, features and outcomes remain.
+Requests of one turn become one turn, with the feedback on any of them and what reviewers said of it; a corrected label
+is a label, and so is a reviewer's. Only a service that stores text gives rows to train on; without, features and
+outcomes remain.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from pointsman.classifier.assessment import Kind, Message
@@ -29,7 +32,16 @@ _COUNTED: Final = """
 SELECT (SELECT COUNT(*) FROM decisions), (SELECT COUNT(*) FROM feedback),
        (SELECT MAX(created_at) FROM decisions), (SELECT MAX(created_at) FROM feedback)
 """
+_REVIEWED: Final = """
+SELECT decision_id, reviewer, category, risk, scope, turn FROM reviews
+WHERE category IS NOT NULL ORDER BY created_at, reviewer
+"""
+_COUNTED_REVIEWS: Final = "SELECT COUNT(*), MAX(created_at) FROM reviews"
+_RECORDS: Final = ("decision", "feedback", "review")
 _Judged = tuple[DecisionRecord, FeedbackRecord | None]
+_Vote = dict[str, str]
+#: What reviewers said of a decision, oldest first.
+_Reviews = Mapping[str, Sequence[_Vote]]
 
 
 class RecordsImporter:
@@ -40,19 +52,25 @@ class RecordsImporter:
     def recognises(self, location: Location, head: str) -> bool:
         if location.is_url or (head.startswith(SQLITE_HEAD) and {"decisions", "feedback"} <= tables_of(location)):
             return True
-        return (as_object(head.partition("\n")[0]) or {}).get("record") in ("decision", "feedback")
+        return (as_object(head.partition("\n")[0]) or {}).get("record") in _RECORDS
 
     def turns(self, location: Location, cleaner: Cleaner, problems: Problems) -> Iterator[ImportedTurn]:
         if not location.is_url and is_sqlite(location):
             location = Location(f"sqlite:///{location.address}")
-        rows = _stored(location, problems) if location.is_url else _written(location, problems)
-        yield from _turns(rows, cleaner)
+        if location.is_url:
+            yield from _turns(_stored(location, problems), _stored_reviews(location), cleaner)
+        else:
+            feedback, reviews = _written_judgements(location)
+            yield from _turns(_written(location, feedback, problems), reviews, cleaner)
 
 
 def fingerprint_of(url: str) -> str:
     """Return what changes when a store gets new rows."""
     with _reading(url) as connection:
-        return repr(tuple(connection.exec_driver_sql(_COUNTED).one()))
+        counted = tuple(connection.exec_driver_sql(_COUNTED).one())
+        if _holds_reviews(connection):
+            counted += tuple(connection.exec_driver_sql(_COUNTED_REVIEWS).one())
+        return repr(counted)
 
 
 @contextmanager
@@ -81,7 +99,12 @@ def _engine(url: str) -> Any:
     if backend in ("postgres", "postgresql"):
         url = f"postgresql+psycopg{separator}{rest}"
     try:
-        return sa.create_engine(url)
+        parsed = sa.make_url(url)
+        # SQLite would make an empty database of a name that is misspelt.
+        if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").is_file():
+            msg = f"{parsed.database}: no such file; expected the SQLite store of pointsman serve. Check the URL."
+            raise InputError(msg)
+        return sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ModuleNotFoundError) as error:
         msg = f"found a database URL of {backend!r}; expected sqlite:///FILE or postgresql://... Check the URL."
         raise InputError(msg) from error
@@ -95,16 +118,49 @@ def _stored(location: Location, problems: Problems) -> Iterator[_Judged]:
                 yield judged
 
 
-def _written(location: Location, problems: Problems) -> Iterator[_Judged]:
-    """Read a file twice: feedback, which is little, and then the decisions in their order."""
-    given: dict[str, list[Mapping[str, Any]]] = {}
+def _stored_reviews(location: Location) -> _Reviews:
+    with _reading(location.address) as connection:
+        # A store that no newer version of the service has opened yet has no such table.
+        found = connection.exec_driver_sql(_REVIEWED) if _holds_reviews(connection) else ()
+        return _by_decision((decision, reviewer, labels) for decision, reviewer, *labels in found)
+
+
+def _holds_reviews(connection: Any) -> bool:
+    import sqlalchemy as sa
+
+    return bool(sa.inspect(connection).has_table("reviews"))
+
+
+def _written_judgements(location: Location) -> tuple[Mapping[str, Sequence[Mapping[str, Any]]], _Reviews]:
+    """Read feedback and reviews, which are little, before the decisions are read in their order."""
+    feedback: dict[str, list[Mapping[str, Any]]] = {}
+    reviewed: list[Mapping[str, Any]] = []
     for _, row in read_rows(location, Problems()):
         if row.get("record") == "feedback":
-            given.setdefault(str(row.get("decision_id")), []).append(row)
+            feedback.setdefault(str(row.get("decision_id")), []).append(row)
+        elif row.get("record") == "review":
+            reviewed.append(row)
+    reviewed.sort(key=lambda row: str(row.get("created_at")))
+    said = ((row.get("decision_id"), row.get("reviewer"), [row.get(head) for head in HEADS]) for row in reviewed)
+    return feedback, _by_decision(said)
+
+
+def _by_decision(rows: Iterable[tuple[Any, Any, Sequence[Any]]]) -> _Reviews:
+    found: dict[str, list[_Vote]] = {}
+    for decision_id, reviewer, labels in rows:
+        given = {str(head): str(label) for head, label in zip(HEADS, labels, strict=True) if label in HEADS[head]}
+        if given:
+            found.setdefault(str(decision_id), []).append({"source": f"person:{reviewer}", **given})
+    return found
+
+
+def _written(
+    location: Location, given: Mapping[str, Sequence[Mapping[str, Any]]], problems: Problems
+) -> Iterator[_Judged]:
     for number, row in read_rows(location, problems):
-        if row.get("record") == "feedback":
+        if row.get("record") in ("feedback", "review"):
             continue
-        for feedback in given.get(str(row.get("decision_id")), [None]):
+        for feedback in given.get(str(row.get("decision_id")), (None,)):
             judged = _read(f"{location.address}:{number}", row, feedback, problems)
             if judged is not None:
                 yield judged
@@ -121,7 +177,33 @@ def _read(place: str, decision: Any, feedback: Any, problems: Problems) -> _Judg
         return None
 
 
-def _turns(rows: Iterable[_Judged], cleaner: Cleaner) -> Iterator[ImportedTurn]:
+def _turns(rows: Iterable[_Judged], reviews: _Reviews, cleaner: Cleaner) -> Iterator[ImportedTurn]:
+    for turn in _judged_turns(rows, reviews, cleaner):
+        turn.labels.update(settled(turn.votes))
+        yield turn
+
+
+def settled(votes: Sequence[_Vote]) -> dict[str, str]:
+    """Return the label of each head that most people chose; of as many for two labels, the newest.
+
+    What somebody said again takes the place of what the same person said before.
+    """
+    newest: dict[tuple[str, str], str] = {}
+    for vote in votes:
+        for head in HEADS:
+            if head in vote:
+                newest.pop((vote["source"], head), None)
+                newest[vote["source"], head] = vote[head]
+    found: dict[str, str] = {}
+    for head in HEADS:
+        said = [label for (_, about), label in newest.items() if about == head]
+        if said:
+            # The first of equals is taken: the newest comes first.
+            found[str(head)] = Counter(reversed(said)).most_common(1)[0][0]
+    return found
+
+
+def _judged_turns(rows: Iterable[_Judged], reviews: _Reviews, cleaner: Cleaner) -> Iterator[ImportedTurn]:
     opened = OpenTurns()
     last_decision = ""
     for decision, feedback in rows:
@@ -134,6 +216,7 @@ def _turns(rows: Iterable[_Judged], cleaner: Cleaner) -> Iterator[ImportedTurn]:
             yield from opened.begin(current, decision.turn_key)
         if decision.decision_id != last_decision:
             _decided(current, decision)
+            current.votes += reviews.get(decision.decision_id, ())
             last_decision = decision.decision_id
         if feedback is not None:
             _judge(current, feedback)
@@ -178,7 +261,6 @@ def _decided(turn: ImportedTurn, decision: DecisionRecord) -> None:
 def _judge(turn: ImportedTurn, feedback: FeedbackRecord) -> None:
     turn.outcome = feedback.outcome
     labels = {str(head): label for head, label in feedback.labels.items()}
-    turn.labels.update(labels)
     if labels:
         by = "feedback" if feedback.source is None else f"person:{feedback.source}"
         turn.votes.append({"source": by, **labels})

@@ -48,7 +48,7 @@ PLACES: Final = {
     "opencode": "~/.local/share/opencode/opencode.db",
 }
 #: Part of every fingerprint: a source is read again by a version that reads it otherwise.
-READER_VERSION: Final = 2
+READER_VERSION: Final = 3
 
 _SUFFIXES: Final = (".jsonl", ".md", ".csv", ".tsv", ".parquet", ".db", ".sqlite")
 _SKIPPED_FOLDERS: Final = frozenset({".git", "node_modules", ".venv", "__pycache__"})
@@ -108,7 +108,8 @@ def import_turns(config: ImportConfig) -> Summary:
     Raises
     ------
     InputError
-        A source is missing or of no known kind, or the output is not one of this command, or was changed since.
+        A source is missing or of no known kind, a folder holds no log, or the output is not one of this command, or
+        was changed since.
     """
     summary = Summary()
     sources = _sources(config, summary)
@@ -116,6 +117,9 @@ def import_turns(config: ImportConfig) -> Summary:
     options = {"text": config.keeps_text, "subagents": config.with_subagents, "salt": settings.salt}
     output = Output(config.output, options)
     problems = Problems()
+    if not sources and not output.done:
+        msg = f"{', '.join(config.sources)}: no log of a known kind in it; expected one of {', '.join(IMPORTERS)}."
+        raise InputError(f"{msg} Check the path, or name a file and set --kind.")
     plan = _plan(sources, output, config, settings, problems)
     summary.n_sources = len(sources)
     summary.n_unchanged = sum(_is_unchanged(source, output) for source in sources)

@@ -47,7 +47,7 @@ class PipelineConfig:
     address: str | None = None
     n_workers: int = 0
     memory_gb: float = 1.0
-    part_bytes: int = 16 * 2**20
+    part_bytes: int = 4 * 2**20
     shows_progress: bool = False
 
 

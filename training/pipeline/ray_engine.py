@@ -60,9 +60,8 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         context.enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         rows = ray.data.from_items([{"task": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
-        done = rows.map(
-            partial(_apply, step=step), num_cpus=1, compute=ray.data.TaskPoolStrategy(self.n_workers or None)
-        )
+        n_workers = min(self.n_workers, len(tasks)) or None  # Ray warns of more workers than parts
+        done = rows.map(partial(_apply, step=step), num_cpus=1, compute=ray.data.TaskPoolStrategy(n_workers))
         for row in done.iter_rows():
             yield json.loads(row["result"])
 

@@ -277,6 +277,14 @@ def test_unknown_source_is_refused(tmp_path, capsys):
     assert "b.jsonl: no such file or folder" in capsys.readouterr().err
 
 
+def test_folder_without_any_log_is_refused(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "notes.md").write_text("nothing of ours")
+    with pytest.raises(InputError, match=r"logs: no log of a known kind in it; expected one of claude-code, codex"):
+        run(tmp_path, tmp_path / "logs")
+    assert not (tmp_path / "turns.jsonl").exists()
+
+
 def test_kind_can_be_set(tmp_path):
     path = tmp_path / "history.txt"
     path.write_text("#### Mend it\n\nDone.\n".join(["# aider chat started at 2026-01-01 10:00:00\n\n", ""]))

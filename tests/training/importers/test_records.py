@@ -126,6 +126,7 @@ def test_decisions_without_text_keep_their_outcome(tmp_path):
 
 
 def test_store_without_tables_is_refused(tmp_path):
+    (tmp_path / "empty.sqlite").touch()
     with pytest.raises(InputError, match="the store cannot be read"):
         rows_from(tmp_path, f"sqlite:///{tmp_path}/empty.sqlite")
 
@@ -133,3 +134,9 @@ def test_store_without_tables_is_refused(tmp_path):
 def test_url_of_no_database_is_refused(tmp_path):
     with pytest.raises(InputError, match="found a database URL of 'gopher'"):
         rows_from(tmp_path, "gopher://x/y")
+
+
+def test_misspelt_store_is_refused_and_not_made(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.sqlite: no such file; expected the SQLite store"):
+        rows_from(tmp_path, f"sqlite:///{tmp_path}/nowhere.sqlite")
+    assert not (tmp_path / "nowhere.sqlite").exists()

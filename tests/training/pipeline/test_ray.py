@@ -1,5 +1,6 @@
 """On a real Ray cluster the pipeline writes the files that one machine writes, also when a worker is killed midway."""
 
+import contextlib
 import os
 import re
 import secrets
@@ -44,8 +45,25 @@ def cluster(tmp_path_factory):
     log = tmp_path_factory.mktemp("ray") / "log"
     process, address = started(log)
     yield process.pid, address
-    process.terminate()
+    end(process)
+
+
+def end(process):
+    """Kill a cluster; asked to end, it takes half a minute."""
+    parents = parents_of_all()
+    for pid in [process.pid, *(pid for pid in parents if process.pid in ancestors(pid, parents))]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait(60)
+
+
+def parents_of_all():
+    """Return the parent of every process of the machine."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return parents
 
 
 def started(log):
@@ -89,16 +107,16 @@ def start(file, output, bundle, address):
 
 def busy_workers(root):
     """Return the processes under `root` that run a task now, by id."""
-    parents, busy = {}, []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (folder / "cmdline").read_bytes().decode(errors="replace")
-            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        if name.startswith("ray::") and "_apply" in name:
-            busy.append(int(folder.name))
-    return [pid for pid in busy if root in ancestors(pid, parents)]
+    parents = parents_of_all()
+    return [pid for pid in parents if root in ancestors(pid, parents) and runs_a_task(pid)]
+
+
+def runs_a_task(pid):
+    try:
+        name = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return False
+    return name.startswith("ray::") and "_apply" in name
 
 
 def ancestors(pid, parents):

@@ -40,7 +40,7 @@ from .fitting import Data, Embedded, finish
 from .refit import refit_on
 from .registry import Run, tracked
 from .snapshot import Snapshot, Sources, take_snapshot
-from .verdict import JSON_FILE, MARKDOWN_FILE, Judgement, read_judgement, write_verdict
+from .verdict import JSON_FILE, MARKDOWN_FILE, Judgement, read_judgement, verdict_json, write_verdict
 
 logger = logging.getLogger(__name__)
 
@@ -216,6 +216,7 @@ def _story(
         bundle = load_bundle(settings.output)
         verdict = _judge(config, champion, bundle, gold, snapshot)
         page = write_verdict(folder, verdict)
+        AliasFolder(config.aliases).keep_verdict(verdict_json(verdict))
         run.keep(MARKDOWN_FILE, page.read_text(encoding="utf-8"))
         run.keep(JSON_FILE, (folder / JSON_FILE).read_text(encoding="utf-8"))
         tags = {"verdict": "promote" if verdict.promotes else "keep", "snapshot": snapshot.digest}

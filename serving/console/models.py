@@ -21,14 +21,16 @@ from .cookies import ROOT
 from .decisions import fetch
 from .drafts import apply_draft, frontier, present_policy, replay_draft
 from .forms import read_form
-from .measured import of_manifest, of_reviews, reviewed_turns
+from .measured import of_reviews, reviewed_turns
 from .pages import PageRoute, identity_of, page
+from .verdicts import WIDTH, verdicts
 
 router: Final = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _Result = TypeVar("_Result")
 _N_CHANGES: Final = 25
 _N_ACTS: Final = 100
+_MAX_WHY: Final = 500
 _MAX_POLICY_BYTES: Final = 256 * 1024
 
 
@@ -96,7 +98,8 @@ async def change_bundle(request: Request) -> Response:
     services, actor = services_of(request), identity_of(request).name
     form = await read_form(request)
     change = promote if form.get("act") == "promote" else roll_back
-    version = await run_in_threadpool(change, services, form.get("digest"), actor)
+    why = form.get("why")[:_MAX_WHY]
+    version = await run_in_threadpool(change, services, form.get("digest"), actor, why)
     root = request.scope.get("root_path", "")
     return RedirectResponse(f"{root}{ROOT}/models?done={version}", status_code=303)
 
@@ -114,18 +117,24 @@ async def audit(request: Request) -> Response:
 def _shown(services: Services) -> dict[str, Any]:
     rules = services.model.router
     found = contenders(services)
-    manifest = found[0].manifest
+    folder = alias_folder(services)
+    held = verdicts(folder)
+    sides = [(one.version, one.heads) for one in found if one.role != "served before" and one.is_drawn]
+    tried = next((one.digest for one in found if one.role == "challenger"), "")
+    met = next((verdict for verdict in held if verdict.is_about(found[0].digest, tried)), None)
+    promised = sorted({share for one in found for share, threshold in one.promises.items() if threshold is not None})
     return {
         "contenders": found,
-        "manifest": manifest,
-        "evaluation": (manifest.metrics.get("evaluation") or {}) if manifest else {},
-        "heads": list(HEADS),
         "labels": HEADS,
-        "own": of_manifest(manifest.metrics) if manifest else [],
-        "reviewed": of_reviews(reviewed_turns(services.store, rules.model_version)),
+        "sides": sides,
+        "promised": promised,
+        "verdicts": held,
+        "gate_width": WIDTH,
+        "may_promote": met is not None and met.promotes,
+        "reviewed": {one.head: one for one in of_reviews(reviewed_turns(services.store, rules.model_version))},
         "trial": None if services.watch.trial is None else services.watch.trial.describe(),
         "refused": services.watch.describe()["bundle"]["refused"],
-        "has_aliases": alias_folder(services) is not None,
+        "has_aliases": folder is not None,
         "catalog": rules.catalog,
         "models": [model_answer(model) for model in rules.catalog.models],
         "policy": rules.policy,

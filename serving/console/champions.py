@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ def contenders(services: Services) -> list[Contender]:
     if folder is None:
         return [serving]
     champion, challenger = folder.champion(), folder.challenger()
+    if champion is not None and champion.pointer.digest == bundle.digest:
+        serving = replace(serving, since=champion.pointer.since, reason=champion.pointer.reason)
     found = [serving]
     if challenger is not None:
         found.append(_contender("challenger", folder, challenger.pointer))

@@ -19,10 +19,11 @@ from pointsman.serving.store import Store
 from .champions import alias_folder, contenders, promote, roll_back
 from .cookies import ROOT
 from .decisions import fetch
-from .drafts import apply_draft, frontier, present_policy, replay_draft
+from .drafts import Drafted, apply_draft, present_file, which
 from .forms import read_form
 from .measured import of_reviews, reviewed_turns
 from .pages import PageRoute, identity_of, page
+from .replays import N_FRONTIER, N_POINTS, N_REPLAYED, comparison_chart, frontier, replay_draft
 from .verdicts import WIDTH, verdicts
 
 router: Final = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -45,12 +46,13 @@ async def show(request: Request) -> Response:
 @router.get(ROOT + "/models/policy")
 async def show_policy(request: Request) -> Response:
     """Show the policy as a draft to change; with `act`, as it was before that act."""
-    services, before = services_of(request), request.query_params.get("act", "")
-    text = None
-    if before.isascii() and before.isdecimal() and "operate" in identity_of(request).roles:
-        text = await run_in_threadpool(_text_before, services.store, int(before))
-    present = await run_in_threadpool(present_policy, services)
-    return page(request, "policy.html", present=present, text=text or present.text, done="")
+    return await _draft(request, "policy")
+
+
+@router.get(ROOT + "/models/catalog")
+async def show_catalog(request: Request) -> Response:
+    """Show the catalogue as a draft to change; with `act`, as it was before that act."""
+    return await _draft(request, "catalog")
 
 
 @router.post(ROOT + "/models/replay")
@@ -58,14 +60,15 @@ async def replay(request: Request) -> Response:
     """Replay a draft over recent turns."""
     services = services_of(request)
     form = await read_form(request, limit_bytes=_MAX_POLICY_BYTES)
-    text = form.get("text") + "\n"
-    comparison = await _one_at_a_time(request, lambda: replay_draft(services, text))
-    present = await run_in_threadpool(present_policy, services)
+    drafted, text = which(form.get("which")), form.get("text") + "\n"
+    comparison = await _one_at_a_time(request, lambda: replay_draft(services, drafted, text))
+    present = await run_in_threadpool(present_file, services, drafted)
     (changes,) = comparison.changes.values()
     return page(
         request,
-        "policy_replay.html",
+        "draft_replay.html",
         comparison=comparison,
+        chart=comparison_chart(comparison),
         changes=changes[:_N_CHANGES],
         n_changes=len(changes),
         present=present,
@@ -76,13 +79,13 @@ async def replay(request: Request) -> Response:
 
 @router.post(ROOT + "/models/apply")
 async def apply(request: Request) -> Response:
-    """Put a draft in place of the policy's file."""
+    """Put a draft in place of the file that serves."""
     services, actor = services_of(request), identity_of(request).name
     form = await read_form(request, limit_bytes=_MAX_POLICY_BYTES)
-    text, expected = form.get("text") + "\n", form.get("expected")
-    version = await run_in_threadpool(apply_draft, services, text, expected, actor)
-    present = await run_in_threadpool(present_policy, services)
-    return page(request, "policy.html", present=present, text=present.text, done=version)
+    drafted, text = which(form.get("which")), form.get("text") + "\n"
+    version = await run_in_threadpool(apply_draft, services, drafted, text, form.get("expected"), actor)
+    present = await run_in_threadpool(present_file, services, drafted)
+    return page(request, "draft.html", present=present, text=present.text, done=version, n_replayed=N_REPLAYED)
 
 
 @router.get(ROOT + "/models/frontier")
@@ -137,8 +140,8 @@ def _shown(services: Services) -> dict[str, Any]:
         "has_aliases": folder is not None,
         "catalog": rules.catalog,
         "models": [model_answer(model) for model in rules.catalog.models],
-        "policy": rules.policy,
-        "threshold": rules.risk_bound,
+        "n_frontier": N_FRONTIER,
+        "n_points": N_POINTS,
     }
 
 
@@ -147,8 +150,17 @@ def _acts(store: Store, before: int | None) -> list[Any]:
     return fetch(store, query if before is None else query.where(AUDIT.c.audit_id < before))
 
 
-def _text_before(store: Store, audit_id: int) -> str | None:
-    query = sa.select(AUDIT.c.details).where(AUDIT.c.audit_id == audit_id, AUDIT.c.action == "policy.apply")
+async def _draft(request: Request, drafted: Drafted) -> Response:
+    services, before = services_of(request), request.query_params.get("act", "")
+    text = None
+    if before.isascii() and before.isdecimal() and len(before) < 18 and "operate" in identity_of(request).roles:
+        text = await run_in_threadpool(_text_before, services.store, drafted, int(before))
+    present = await run_in_threadpool(present_file, services, drafted)
+    return page(request, "draft.html", present=present, text=text or present.text, done="", n_replayed=N_REPLAYED)
+
+
+def _text_before(store: Store, drafted: Drafted, audit_id: int) -> str | None:
+    query = sa.select(AUDIT.c.details).where(AUDIT.c.audit_id == audit_id, AUDIT.c.action == f"{drafted}.apply")
     return next((details.get("before") for (details,) in fetch(store, query)), None)
 
 

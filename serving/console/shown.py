@@ -18,6 +18,8 @@ def dollars(amount: float | None) -> str:
     """Write an amount in USD with as many digits as matter; a dash for none."""
     if amount is None:
         return "–"
+    if abs(amount) < 0.00005:
+        return "$0.00"
     sign = "−" if amount < 0 else ""
     return f"{sign}${abs(amount):,.2f}" if abs(amount) >= 100 else f"{sign}${usd(abs(amount))}"
 

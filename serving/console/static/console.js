@@ -39,16 +39,19 @@ function draw(place) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
-  const dollars = (value) => value == null ? "–" : `$${value.toFixed(Math.abs(value) < 10 ? 2 : 0)}`;
+  const dollars = (value) => value == null ? "–" : `$${value.toFixed(2)}`;
+  // Whole dollars where all ticks are; else every tick has its cents.
+  const ticks = (_, values) => values.map((value) => values.every(Number.isInteger) ? `$${value}` : dollars(value));
   place.textContent = "";
   const isTime = given.kind === "days";
   const options = {
     width: place.clientWidth,
     height: 260,
     scales: { x: { time: isTime } },
+    legend: { live: false, markers: { fill: (_, index) => index ? colour(given.series[index - 1].colour) : "transparent" } },
     axes: [
-      isTime ? { ...axis, values: [[86400, "{D} {MMM}", "\n{YYYY}"]], space: 70, incrs: [1, 2, 7, 14, 28, 84].map((days) => days * 86400) } : { ...axis, label: given.x, stroke: colour("soft"), values: (_, ticks) => ticks.map(dollars) },
-      { ...axis, size: 64, label: given.y, values: (_, ticks) => ticks.map(isTime ? dollars : (value) => `${value}%`) },
+      isTime ? { ...axis, values: [[86400, "{D} {MMM}", "\n{YYYY}"]], space: 70, incrs: [1, 2, 7, 14, 28, 84].map((days) => days * 86400) } : { ...axis, label: given.x, stroke: colour("soft"), values: ticks },
+      { ...axis, size: 64, label: given.y, values: isTime ? ticks : (_, values) => values.map((value) => `${value}%`) },
     ],
     series: [
       { label: isTime ? "Day" : given.x, value: isTime ? "{YYYY}-{MM}-{DD}" : (_, value) => dollars(value) },

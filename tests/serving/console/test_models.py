@@ -22,6 +22,11 @@ from .test_frame import sign_in
 pytestmark = pytest.mark.browser
 
 
+@pytest.fixture(scope="session")
+def shipped_catalog():
+    return Catalog.load(DEFAULT_CATALOG)
+
+
 @pytest.fixture
 def policy_file(tmp_path):
     path = tmp_path / "ours.yaml"
@@ -73,6 +78,50 @@ def test_policy_is_drafted_replayed_applied_and_taken_back(serve, sqlite_url, lo
     assert faults_of(page, axe) == []
     page.get_by_role("link", name="Draft the text from before").click()
     assert page.locator("#text").input_value() == before
+
+
+def test_catalogue_is_drafted_replayed_and_applied(serve, sqlite_url, look, axe, tmp_path, shipped_catalog):
+    file = tmp_path / "models.yaml"
+    shutil.copy(shipped_catalog.path, file)
+    router = Router(FakeAssessor(), Catalog.load(file), Policy.load("balanced"))
+    address = serve(sqlite_url, router, catalog=str(file))
+    decide_some(address)
+    looker = look(address)
+    page = looker.open("/console/models")
+    page.get_by_role("link", name="Draft a catalogue").click()
+    before = page.locator("#text").input_value()
+    swapped = before.replace("cheap: [claude-haiku-5-5, qwen3-coder-plus]", "cheap: [qwen3-coder-plus]")
+    page.locator("#text").fill(swapped)
+    page.get_by_role("button", name="Check and replay").click()
+    page.get_by_role("heading", name="On recent turns").wait_for()
+    page.locator("#replayed .uplot").wait_for()
+    assert "5 of 10 turns would have gone elsewhere" in page.locator("#replayed").inner_text()
+    looker.keep(page, "replayed")
+    assert faults_of(page, axe) == []
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Apply the draft").click()
+    page.get_by_text("decides from now on").wait_for()
+    assert router.catalog.roles["cheap"] == ("qwen3-coder-plus",)
+    page.goto(f"{address}/console/audit")
+    page.get_by_role("link", name="Draft the text from before").click()
+    assert page.locator("#text").input_value() == before
+
+
+def test_catalogue_that_the_policy_cannot_use_is_refused(serve, sqlite_url, look, tmp_path, shipped_catalog):
+    file = tmp_path / "models.yaml"
+    shutil.copy(shipped_catalog.path, file)
+    router = Router(FakeAssessor(), Catalog.load(file), Policy.load("balanced"))
+    address = serve(sqlite_url, router, catalog=str(file))
+    decide_some(address)
+    looker = look(address)
+    page = looker.open("/console/models/catalog")
+    page.locator("#text").fill(
+        page.locator("#text").input_value().replace("careful: [claude-opus-5-5,", "careful: [gone,")
+    )
+    page.get_by_role("button", name="Check and replay").click()
+    page.get_by_role("alert").wait_for()
+    assert "draft:" in page.get_by_role("alert").inner_text()
+    looker.said = [text for text in looker.said if "status of" not in text]
 
 
 def test_wrong_draft_says_what_is_wrong(serve, sqlite_url, look, policy_file):

@@ -77,6 +77,10 @@ document.addEventListener("change", (event) => {
   const shows = event.target.dataset?.shows;
   if (shows) for (const part of $$("[data-form]")) part.hidden = part.id !== shows;
 });
+document.addEventListener("keydown", (event) => {
+  const form = (event.ctrlKey || event.metaKey) && event.key === "Enter" && event.target.closest("#ask, #draft");
+  if (form) { event.preventDefault(); form.requestSubmit(); }
+});
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button?.id === "add-turn") {

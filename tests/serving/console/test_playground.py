@@ -49,6 +49,26 @@ def test_prompt_is_decided_and_explained(service, look, axe, sqlite_url, width, 
     store.close()
 
 
+def test_playground_needs_no_mouse(service, look):
+    page = look(service).open("/console/playground")
+    focused = "[document.activeElement.id, document.activeElement.innerText].join(' ')"
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused).startswith("prompt"):
+            break
+    page.keyboard.type(RACE)
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if "Decide" in page.evaluate(focused):
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Expected cost").wait_for()
+    page.get_by_label("Prompt", exact=True).focus()
+    page.keyboard.type(" again")
+    with page.expect_response("**/console/playground"):
+        page.keyboard.press("Control+Enter")
+
+
 def test_whole_body_is_decided(service, look):
     page = look(service).open("/console/playground")
     page.get_by_role("radio", name="A whole request body").check()

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -47,20 +46,18 @@ class Counted(NamedTuple):
     n_waiting: int
 
 
-@dataclass(slots=True)
 class Daily:
     """The days that were counted for one service."""
 
-    services: Services
-
-    def __post_init__(self) -> None:
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._kept: OrderedDict[_Key, tuple[float, dict[str, Any]]] = OrderedDict()
         self._wanted: OrderedDict[str, None] = OrderedDict()
         self._counting: asyncio.Task[None] | None = None
 
     async def between(self, since: str, until: str) -> Counted:
         """Return the savings of days from one on and before another, empty for no end, as far as they are counted."""
-        days = await run_in_threadpool(_days, self.services.store, since, until)
+        days = await run_in_threadpool(_days, self._services.store, since, until)
         missing = [day for day in days if self._is_due(day)]
         if missing:
             self._wanted = OrderedDict.fromkeys((*missing, *self._wanted))
@@ -69,7 +66,7 @@ class Daily:
             # Shielded: the count goes on when the page does not wait for it.
             await asyncio.wait([self._counting], timeout=_PATIENCE_S)
         known = [answer for day in days if (answer := self._answer(day)) is not None]
-        rules = self.services.model.router
+        rules = self._services.model.router
         versions = {"catalog": rules.catalog.version, "policy": rules.policy.version}
         return Counted(_summed(known, since) | versions, len(days) - len(known))
 
@@ -84,7 +81,7 @@ class Daily:
             day, _ = self._wanted.popitem(last=False)
             key = self._key(day)
             try:
-                answer = await run_in_threadpool(_counted, self.services, day)
+                answer = await run_in_threadpool(_counted, self._services, day)
             except ServingError:
                 self._wanted.clear()  # a page that is open asks again
                 return
@@ -104,7 +101,7 @@ class Daily:
 
     def _key(self, day: str) -> _Key:
         # Without what was learned since the files were read: a day is priced by what was believed when it was counted.
-        rules = self.services.model.router
+        rules = self._services.model.router
         return day, rules.catalog.version.partition("+")[0], rules.policy.version.partition("+")[0]
 
 

@@ -86,7 +86,9 @@ def ask(client, key, route):
     if key:
         client.cookies.set(KEY_COOKIE, key)
     query = {"id": "s-1"} if path == "/console/session" else {}
-    return client.request(method, path.replace("{path:path}", "nowhere"), params=query, headers=HTML)
+    return client.request(
+        method, path.replace("{path:path}", "nowhere"), params=query, headers=HTML, follow_redirects=False
+    )
 
 
 # A stream stays open for ten seconds; who may open it stands in the same table as the page that does.

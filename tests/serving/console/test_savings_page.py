@@ -53,7 +53,7 @@ def filled(sqlite_url):
 
 @pytest.fixture
 def services(filled, settings, router):
-    with TestClient(create_app(settings.model_copy(update={"database_url": filled}), router)) as client:
+    with TestClient(create_app(settings.model_copy(update={"database_url": filled, "learn_s": 0}), router)) as client:
         yield client.app.state.services
 
 

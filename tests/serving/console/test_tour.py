@@ -95,7 +95,8 @@ def test_every_page_is_sound_with_two_weeks_of_decisions(address, records, look,
         "savings": "/savings",
         "review": "/review",
         "agreement": "/review/agreement",
-        "policy": "/models/policy",
+        "audit": "/audit",
+        "sign-in": "/sign-in",
         "error": "/nowhere",
         "live-empty": "/live?session=nobody",
         "savings-empty": "/savings?since=2020-01-01&until=2020-01-02",
@@ -105,16 +106,27 @@ def test_every_page_is_sound_with_two_weeks_of_decisions(address, records, look,
     page.goto(f"{address}/console/models")
     page.get_by_role("button", name="Draw the frontier").click()
     page.locator("#frontier .uplot").wait_for()
-    for summary in page.locator("summary").all():
-        summary.click()
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
     keep("models")
+    for what, path in {"policy": "/models/policy", "catalogue": "/models/catalog"}.items():
+        page.goto(f"{address}/console{path}")
+        keep(f"{what}-draft")
+        text = page.locator("#text").input_value()
+        page.locator("#text").fill(
+            text.replace("low: 0.30", "low: 3").replace("haiku-5-5, qwen3-coder-plus", "haiku-5-5")
+        )
+        page.get_by_role("button", name="Check and replay").click()
+        page.locator("#replayed .uplot").wait_for()
+        keep(f"{what}-replayed")
     page.goto(f"{address}/console/playground")
     keep("playground-empty")
     page.get_by_label("Prompt", exact=True).fill("Drop the unused columns from the orders table in production")
     page.get_by_role("button", name="Decide").click()
     page.get_by_role("heading", name="Expected cost").wait_for()
-    page.get_by_role("heading", name="Nearest labelled turns").wait_for()
+    page.get_by_role("button", name="Show the words").click()
     page.locator(".words").first.wait_for()
+    page.get_by_role("button", name="Show the turns").click()
+    page.locator("#nearest .quote").first.wait_for()
     keep("playground")
     looker.said = [text for text in looker.said if "status of 404" not in text]
     assert faults == []

@@ -234,13 +234,14 @@ def test_challenger_that_failed_is_promoted_with_a_reason_alone(serve, sqlite_ur
 
 
 def test_promotion_without_a_verdict_or_a_reason_is_refused(serve, sqlite_url, folder, look):
-    address, _, page = open_models(serve, sqlite_url, look, folder)
+    address, looker, page = open_models(serve, sqlite_url, look, folder)
     form = {"act": "promote", "digest": folder.challenger().pointer.digest}
     script = "([path, form, token]) => fetch(path, {method: 'POST', body: new URLSearchParams({...form, token})})"
     token = page.locator("input[name=token]").first.get_attribute("value")
     answer = page.evaluate_handle(script, [f"{address}/console/models/apply/bundle", form, token])
     assert answer.evaluate("answer => answer.text()").count("say why new-1 may serve") == 1
     assert folder.champion().pointer.version != "new-1"
+    looker.said = [text for text in looker.said if "status of 422" not in text]
 
 
 def test_promotion_that_is_not_confirmed_does_nothing(serve, sqlite_url, look, folder):
@@ -298,7 +299,7 @@ def test_viewer_sees_contests_and_changes_nothing(serve, sqlite_url, look, folde
     assert page.get_by_role("button", name="Promote").count() == 0
 
 
-def test_tables_of_a_manifest_are_drawn(serve, sqlite_url, look, folder, tiny_bundle_copy, tmp_path):
+def test_tables_of_a_manifest_are_drawn(serve, sqlite_url, look, folder, tiny_bundle_copy):
     manifest = json.loads((tiny_bundle_copy / "manifest.json").read_text())
     figures = {"accuracy": 0.75, "macro_f1": 0.7, "ece": 0.1, "labels": {}}
     tables = {"reliability": [[0.25, 0.4, 0.5], [0.75, 0.9, 0.8333]], "confusion": [[0, 0, 9], [1, 0, 3]]}
@@ -311,5 +312,4 @@ def test_tables_of_a_manifest_are_drawn(serve, sqlite_url, look, folder, tiny_bu
     assert "40% sure, right 50%, 90% sure, right 83%" in page.locator(".plot").first.get_attribute("aria-label")
     page.get_by_text("Confusion of category").click()
     table = page.get_by_role("region", name="Confusion of category, drawn-1, category")
-    assert table.get_by_role("row", name="debugging").locator("td").first.inner_text() == "9"
-    assert table.get_by_role("row", name="migration").locator("td").first.inner_text() == "3"
+    assert table.locator("tbody tr td:nth-of-type(1)").all_inner_texts()[:3] == ["9", "3", ""]

@@ -57,7 +57,7 @@ class Daily:
 
     async def between(self, since: str, until: str) -> Counted:
         """Return the savings of days from one on and before another, empty for no end, as far as they are counted."""
-        days = await run_in_threadpool(_days, self._services.store, since, until)
+        days = await run_in_threadpool(days_with_decisions, self._services.store, since, until)
         missing = [day for day in days if self._is_due(day)]
         if missing:
             self._wanted = OrderedDict.fromkeys((*missing, *self._wanted))
@@ -105,7 +105,7 @@ class Daily:
         return day, rules.catalog.version.partition("+")[0], rules.policy.version.partition("+")[0]
 
 
-def _days(store: Store, since: str, until: str) -> list[str]:
+def days_with_decisions(store: Store, since: str, until: str) -> list[str]:
     """Return the days that hold decisions, newest first, found one after another in the index of times."""
     found, day = [], min(_before(until), _today()) if until else _today()
     while day >= since:
@@ -120,7 +120,7 @@ def _days(store: Store, since: str, until: str) -> list[str]:
 
 def _counted(services: Services, day: str) -> dict[str, Any]:
     records = decisions_between(services.store, day, _after(day), newest=MAX_REQUESTS)
-    cases = cases_of(records, _feedback_on(services.store, day))
+    cases = cases_of(records, feedback_on(services.store, day))
     notes: tuple[str, ...] = ()
     if len(cases) == MAX_REQUESTS:
         notes = (f"Of {day} only the newest {MAX_REQUESTS:,} requests are counted; `pointsman savings` reads all.",)
@@ -130,7 +130,7 @@ def _counted(services: Services, day: str) -> dict[str, Any]:
     }
 
 
-def _feedback_on(store: Store, day: str) -> list[FeedbackRecord]:
+def feedback_on(store: Store, day: str) -> list[FeedbackRecord]:
     """Return the feedback on the decisions of a day, whenever it came, oldest first."""
     query = (
         sa.select(FEEDBACK.c.record)

@@ -52,7 +52,7 @@ async def show(request: Request) -> Response:
         address=f"/savings?{urlencode({'since': since, 'until': until})}",
         missed=missed,
         premium_share=total["n_premium"] / total["n_turns"] if total["n_turns"] else None,
-        saved_share=total["saved_usd"] / total["premium_usd"] if total["premium_usd"] else None,
+        saved_share=total["saved_usd"] / total["premium_usd"] if total.get("premium_usd") else None,
         chart=_chart(answer["by_day"]),
     )
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from pointsman.serving.app import create_app
+from pointsman.serving.console.decisions import decisions_from
 from pointsman.serving.console.reviews import save_review
 from pointsman.serving.settings import load_settings
 from pointsman.serving.store import DECISIONS, Store
@@ -101,6 +102,11 @@ def ask(client, path):
 def test_page_takes_as_long_with_many_decisions_as_with_few(clients, name):
     few, many = (min(ask(clients[n], path_of(clients[n], name)) for _ in range(3)) for n in (N_FEW, N_MANY))
     assert many < MOST_TIMES * few, f"{1000 * few:.0f} ms -> {1000 * many:.0f} ms"
+
+
+def test_look_for_news_brings_a_bounded_number_of_rows(clients):
+    store = clients[N_MANY].app.state.services.store
+    assert len(decisions_from(store, "2000", most=500)) == 500
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.router import DEFAULT_CATALOG
 from pointsman.serving.app import create_app
-from pointsman.serving.console.daily import Daily
+from pointsman.serving.console.daily import Daily, days_with_decisions, feedback_on
 from pointsman.serving.console.missed import missed_care
 from pointsman.serving.console.reviews import save_review
 from pointsman.serving.routes.savings import savings_between
@@ -76,6 +76,13 @@ def test_days_add_up_to_what_is_counted_in_one_go(services):
     assert list(by_days["by_category"]) == list(whole["by_category"])
 
 
+def test_days_that_hold_decisions_are_found_on_either_database(store):
+    fill(store)
+    assert days_with_decisions(store, "2026-11-11", "") == ["2026-11-13", "2026-11-12", "2026-11-11"]
+    assert days_with_decisions(store, "2026-11-01", "2026-11-11") == ["2026-11-10"]
+    assert len(feedback_on(store, "2026-11-10")) == 10
+
+
 def test_days_outside_are_not_counted(services):
     assert list(counted(services, "2026-11-11", "2026-11-13")["by_day"]) == ["2026-11-11", "2026-11-12"]
 
@@ -93,12 +100,18 @@ def test_page_does_not_wait_for_all_days(services, monkeypatch):
     assert (found.n_waiting, found.answer["total"]["n_turns"]) == (4, 0)
 
 
+@pytest.mark.parametrize("query", ["", "?since=2020-01-01", "?since=2020-01-01&until=2020-01-02"])
+def test_days_without_a_turn_say_so(client, query):
+    answer = client.get(f"/console/savings{query}", headers={"accept": "text/html"})
+    assert (answer.status_code, "No turn was decided in these days." in answer.text) == (200, True)
+
+
 @pytest.mark.browser
 def test_page_fills_itself_while_days_are_counted(serve, filled, look, monkeypatch):
     monkeypatch.setattr("pointsman.serving.console.daily._PATIENCE_S", 0.0)
     page = look(serve(filled, fake_router())).open(f"/console/savings?since={SINCE}")
     assert "4 days are still being counted" in page.locator("#savings").inner_text()
-    page.get_by_text("40 turns").wait_for()
+    page.get_by_text("40 turns", exact=True).wait_for()
     page.locator(".chart .uplot canvas").wait_for()
     assert page.get_by_text("still being counted").count() == 0
 

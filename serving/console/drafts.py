@@ -115,10 +115,10 @@ def apply_draft(services: Services, drafted: Drafted, text: str, expected: str, 
     if present.version != expected:
         title = present.title
         raise InputError(f"The {title} has changed since this draft was begun. Open it again and make the change anew.")
-    check = _checked_policy if drafted == "policy" else _checked_catalog
     with _written(text, present.path, beside=True) as path:
-        digest = check(services, path).version.partition(":")[2]
-        version = f"{present.path.stem}:{digest}"
+        draft: Policy | Catalog
+        draft = _checked_policy(services, path) if drafted == "policy" else _checked_catalog(services, path)
+        version = f"{present.path.stem}:{draft.version.partition(':')[2]}"
         details = {"from": present.version, "to": version, "before": present.text}
         try:
             with writing(services.store.engine).begin() as connection:

@@ -13,6 +13,7 @@ from pointsman.classifier.answers import model_answer
 from pointsman.classifier.labels import HEADS
 from pointsman.serving.audit import AUDIT
 from pointsman.serving.errors import OverloadedError
+from pointsman.serving.registry_mirror import names_registry
 from pointsman.serving.services import Services, services_of
 from pointsman.serving.store import Store
 
@@ -138,11 +139,18 @@ def _shown(services: Services) -> dict[str, Any]:
         "trial": None if services.watch.trial is None else services.watch.trial.describe(),
         "refused": services.watch.describe()["bundle"]["refused"],
         "has_aliases": folder is not None,
+        "registry": _registry(services),
         "catalog": rules.catalog,
         "models": [model_answer(model) for model in rules.catalog.models],
         "n_frontier": N_FRONTIER,
         "n_points": N_POINTS,
     }
+
+
+def _registry(services: Services) -> str:
+    """Return the alias of a registry that the service follows; empty where it follows none."""
+    bundle = services.settings.bundle
+    return str(bundle) if bundle is not None and names_registry(bundle) else ""
 
 
 def _acts(store: Store, before: int | None) -> list[Any]:

@@ -115,6 +115,24 @@ window.addEventListener("load", () => {
   }
 });
 
+const ask = $("#ask");
+if (ask) {
+  const typing = $("#typing");
+  let timer = 0;
+  typing.checked = localStorage.getItem("pointsman-typing") !== "off";
+  typing.addEventListener("change", () => localStorage.setItem("pointsman-typing", typing.checked ? "on" : "off"));
+  ask.addEventListener("input", (event) => {
+    clearTimeout(timer);
+    const isPrompt = !$("#prompt-form").hidden && $("#prompt").value.trim().length > 3;
+    if (typing.checked && isPrompt && event.target.matches("textarea, select, #tokens")) timer = setTimeout(() => ask.requestSubmit(), 700);
+  });
+  ask.addEventListener("submit", () => clearTimeout(timer));
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const model = event.target.id === "result" && $("#decided h2");
+    if (model) say(`Decided: ${model.textContent.trim()}`);
+  });
+}
+
 // Live: rows as the server sends them; the browser opens the stream again by itself and says what it saw last.
 const rows = $("[data-stream]");
 if (rows) {

@@ -100,7 +100,8 @@ def ask(client, path):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_page_takes_as_long_with_many_decisions_as_with_few(clients, name):
-    few, many = (min(ask(clients[n], path_of(clients[n], name)) for _ in range(3)) for n in (N_FEW, N_MANY))
+    n_rounds = 1 if name == "frontier" else 3  # it replays for seconds, as long as its rows are bounded
+    few, many = (min(ask(clients[n], path_of(clients[n], name)) for _ in range(n_rounds)) for n in (N_FEW, N_MANY))
     assert many < MOST_TIMES * few, f"{1000 * few:.0f} ms -> {1000 * many:.0f} ms"
 
 

@@ -69,6 +69,26 @@ def test_playground_needs_no_mouse(service, look):
         page.keyboard.press("Control+Enter")
 
 
+def test_decision_forms_as_a_person_types(service, look):
+    page = look(service).open("/console/playground")
+    page.get_by_label("Prompt", exact=True).press_sequentially("fix the typo in the README")
+    page.locator("#decided h2").wait_for()
+    first = page.locator("#decided").inner_text()
+    page.get_by_label("Prompt", exact=True).press_sequentially(", then drop the production database")
+    page.wait_for_function("first => document.querySelector('#decided').innerText !== first", arg=first)
+    assert page.locator("#said").inner_text().startswith("Decided: ")
+
+
+def test_typing_decides_nothing_where_a_person_wants_none(service, look):
+    page = look(service).open("/console/playground")
+    page.get_by_label("as I type").uncheck()
+    page.get_by_label("Prompt", exact=True).press_sequentially("fix the typo")
+    page.wait_for_timeout(1_500)
+    assert page.locator("#decided").count() == 0
+    page.reload()
+    assert not page.get_by_label("as I type").is_checked()
+
+
 def test_whole_body_is_decided(service, look):
     page = look(service).open("/console/playground")
     page.get_by_role("radio", name="A whole request body").check()

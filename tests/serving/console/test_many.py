@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from pointsman.serving.app import create_app
+from pointsman.serving.console.daily import Daily
 from pointsman.serving.console.decisions import decisions_from
 from pointsman.serving.console.reviews import save_review
 from pointsman.serving.settings import load_settings
@@ -98,11 +99,20 @@ def ask(client, path):
     return perf_counter() - started
 
 
-@pytest.mark.parametrize("name", PAGES)
+# Savings are counted day by day beside the page, which does not wait for them: see the next test.
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "savings"])
 def test_page_takes_as_long_with_many_decisions_as_with_few(clients, name):
     n_rounds = 1 if name == "frontier" else 3  # it replays for seconds, as long as its rows are bounded
     few, many = (min(ask(clients[n], path_of(clients[n], name)) for _ in range(n_rounds)) for n in (N_FEW, N_MANY))
     assert many < MOST_TIMES * few, f"{1000 * few:.0f} ms -> {1000 * many:.0f} ms"
+
+
+def test_savings_are_shown_before_all_days_are_counted(clients):
+    client = clients[N_MANY]
+    client.app.state.console_savings = Daily(client.app.state.services)
+    answer = client.get("/console/savings", headers={"accept": "text/html"})
+    assert answer.status_code == 200
+    assert "still being counted" in answer.text
 
 
 def test_look_for_news_brings_a_bounded_number_of_rows(clients):

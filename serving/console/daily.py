@@ -63,7 +63,7 @@ class Daily:
             self._wanted = OrderedDict.fromkeys((*missing, *self._wanted))
             if self._counting is None or self._counting.done():
                 self._counting = asyncio.create_task(self._count())
-            # Shielded: the count goes on when the page does not wait for it.
+            # The count goes on when the page does not wait for it.
             await asyncio.wait([self._counting], timeout=_PATIENCE_S)
         known = [answer for day in days if (answer := self._answer(day)) is not None]
         rules = self._services.model.router

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from math import sqrt
 from typing import Any, Final
 
 from pointsman.classifier.reasons import usd
@@ -71,7 +72,7 @@ def level(value: float, most: float = 1.0) -> int:
 
 def radius(n: int, of: int) -> float:
     """Return how large a point is drawn: its area grows with its share."""
-    return 2.5 + 8 * (n / of) ** 0.5 if of else 2.5
+    return 2.5 + 8 * sqrt(n / of) if of else 2.5
 
 
 def of_head(sides: Iterable[tuple[str, Mapping[str, HeadFigures]]], head: str) -> list[tuple[str, HeadFigures]]:

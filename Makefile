@@ -59,6 +59,7 @@ openapi: $(VENV)/.test
 ## vendor: fetch what the console's pages load, as package-lock.json pins it, with its licences
 vendor:
 	cd serving/console && npm ci --ignore-scripts --no-audit --no-fund
+	mkdir -p serving/console/static/vendor
 	cp serving/console/node_modules/htmx.org/dist/htmx.min.js serving/console/static/vendor/
 	cp serving/console/node_modules/htmx.org/LICENSE serving/console/static/vendor/htmx.LICENSE
 	cp serving/console/node_modules/uplot/dist/uPlot.iife.min.js serving/console/node_modules/uplot/dist/uPlot.min.css serving/console/static/vendor/

@@ -3,6 +3,7 @@
     champion.json      the bundle that serves, and those that served before it, newest first
     challenger.json    the bundle that is tried on live traffic: in the shadow, and for a share of it (canary)
     bundles/DIGEST/    bundles, each under the digest of its manifest
+    verdicts/          what the last contests between champion and challenger said, for people to look at
 
 `pointsman retrain`, `promote`, `canary` and `rollback` write it; servers read it. A pointer is replaced as a whole, a
 bundle is complete before a pointer names it, and a bundle that is named never changes.
@@ -23,8 +24,10 @@ from .records import utc_now
 FORMAT: Final = 1
 Alias = Literal["champion", "challenger"]
 BUNDLES: Final = "bundles"
+_VERDICTS: Final = "verdicts"
 #: How many bundles that served before stay, for `rollback`.
 N_KEPT: Final = 5
+_N_VERDICTS: Final = 10
 
 _Value = TypeVar("_Value")
 
@@ -212,6 +215,26 @@ class AliasFolder:
             return
         values = asdict(challenger)
         self._write(path, values.pop("pointer") | values)
+
+    def keep_verdict(self, verdict: Mapping[str, Any]) -> None:
+        """Keep what a contest said, with the time; the newest few stay."""
+        folder, at = self.path / _VERDICTS, utc_now()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._write(folder / f"{at.replace(':', '')}.json", {"at": at, **verdict})
+        for old in sorted(folder.glob("*.json"), reverse=True)[_N_VERDICTS:]:
+            old.unlink(missing_ok=True)
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Return what the last contests said, newest first; files that cannot be read are left out."""
+        found = []
+        for path in sorted((self.path / _VERDICTS).glob("*.json"), reverse=True):
+            try:
+                values = json.loads(path.read_bytes())
+            except (OSError, ValueError):
+                continue
+            if isinstance(values, dict) and values.get("format") == FORMAT:
+                found.append(values)
+        return found
 
     def _write_champion(self, champion: Champion) -> None:
         before = [asdict(pointer) for pointer in champion.before]

@@ -140,9 +140,10 @@ def _greeting(settings: "Settings", router: "Router", listener: socket.socket) -
     return (
         f"Pointsman decides on {url} (model {router.model_version}, {n_models} models in catalogue "
         f"{router.catalog.version}, records in {settings.shown_database()}, {text}).\n"
-        f"Try:  curl -s {url}/v1/decide{header} "
+        f"Console: {url}/\n"
+        f"Try: curl -s {url}/v1/decide{header} "
         f'-d \'{{"prompt": "Fix the race condition in our payment webhook handler"}}\'\n'
-        f"API:  {url}/docs\n{_who_is_let_in(settings)}"
+        f"API: {url}/docs\n{_who_is_let_in(settings)}"
     )
 
 

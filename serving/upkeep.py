@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.drift import Drift, compare, spans_of
 from pointsman.classifier.errors import ConfigError
+from pointsman.classifier.evidence import Tallies
 from pointsman.classifier.outcomes import learn_loads, tally_outcomes
 from pointsman.classifier.policy_file import Policy
 from pointsman.classifier.records import utc_now
@@ -59,6 +60,7 @@ class Upkeep:
         self._state: dict[str, Any] = {"loaded_at": utc_now(), "problem": None}
         self._n_turns = self._n_judged = 0
         self._drift: list[Drift] = []
+        self._outcomes: tuple[Mapping[str, Tallies], date] | None = None
 
     async def run(self) -> None:
         """Look for changes until cancelled."""
@@ -112,14 +114,18 @@ class Upkeep:
         outcomes = tally_outcomes(turns, judged, as_of=now.date())
         with self._lock:
             catalog, policy = self._router.catalog, self._router.policy
-            if outcomes:
-                catalog = catalog.with_outcomes(outcomes, now.date())
+            self._outcomes = (outcomes, now.date()) if outcomes else None
+            catalog = self.with_outcomes(catalog)
             if loads:
                 policy = policy.with_loads(learn_loads(loads, policy))
             self._n_turns, self._n_judged = len(turns), len(judged)
             self._router.use(catalog=catalog, policy=policy)
         del turns, judged, loads
         give_back()
+
+    def with_outcomes(self, catalog: Catalog) -> Catalog:
+        """Return a catalogue with the outcomes that were learned last."""
+        return catalog if self._outcomes is None else catalog.with_outcomes(*self._outcomes)
 
     def look_for_drift(self) -> None:
         """Compare the last days' turns with those before, and set the gauges."""

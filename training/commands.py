@@ -23,12 +23,19 @@ class EvaluateCommand:
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         _add_measuring_arguments(parser)
         parser.add_argument("--json", action="store_true", help="print JSON with every figure instead of tables")
+        parser.add_argument(
+            "--into",
+            type=Path,
+            metavar="FOLDER",
+            help="also write a copy of the bundle there, with these figures in its manifest and card",
+        )
 
     def run(self, args: argparse.Namespace) -> int:
         from pointsman.classifier.assessor import Assessor
 
         from .datasets import read_examples
         from .evaluate import render
+        from .measured import keep_report
         from .report import compare, comparison_json
         from .report_tables import comparison_text
 
@@ -42,6 +49,9 @@ class EvaluateCommand:
             print(json.dumps(comparison_json(comparison), indent=2))
         else:
             print(f"{render(comparison.report)}\n\n{comparison_text(comparison)}")
+        if args.into is not None:
+            bundle = keep_report(args.bundle, args.into, comparison.report, args.data)
+            print(f"bundle {bundle.manifest.version} ({bundle.digest[:12]}) in {bundle.path}", file=sys.stderr)
         return 0
 
 

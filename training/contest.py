@@ -6,7 +6,7 @@ Both are measured on fixed gold sets and, where there are any, on the newest lab
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -26,12 +26,37 @@ _N_ROUNDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What a gate looked at beside what it allows, for a drawing; noise may excuse a value beyond its limit.
+
+    Attributes
+    ----------
+    unit : str
+        `difference` (challenger minus champion), `ratio` (of the champion's) or `share`.
+    is_most : bool
+        Whether the limit is the most that is allowed, else it is the least.
+    about : str
+        The label or language that came off worst, where a gate looks at several.
+    interval : tuple of float or None
+        95 % of the paired bootstrap, where there is one.
+    """
+
+    value: float
+    limit: float
+    unit: Literal["difference", "ratio", "share"] = "difference"
+    is_most: bool = True
+    about: str = ""
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """One condition of promotion."""
+    """One condition of promotion; `measure` is None where nothing was judged, or nothing is a number."""
 
     name: str
     passed: bool
     reason: str
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +166,17 @@ def _recall_gate(name: str, found: Mapping[str, Difference], config: ContestConf
     }
     if worse:
         listed = ", ".join(f"{label} {d.shown()} of {d.n_rows}" for label, d in worse.items())
-        return Gate(name, passed=False, reason=f"more than {allowed}: {listed}")
+        return Gate(name, passed=False, reason=f"more than {allowed}: {listed}", measure=_drop(worse, config))
     if not found:
         return Gate(name, passed=True, reason=f"none has {config.min_rows} rows, so nothing was judged")
     label, worst = min(found.items(), key=lambda item: item[1].rise)
-    return Gate(name, passed=True, reason=f"none has more than {allowed}; the least is {label} {worst.shown()}")
+    reason = f"none has more than {allowed}; the least is {label} {worst.shown()}"
+    return Gate(name, passed=True, reason=reason, measure=_drop(found, config))
+
+
+def _drop(found: Mapping[str, Difference], config: ContestConfig) -> Measure:
+    label, worst = min(found.items(), key=lambda item: item[1].rise)
+    return Measure(worst.rise, -config.max_recall_drop, is_most=False, about=label, interval=worst.interval)
 
 
 def _care_gate(name: str, found: Difference, config: ContestConfig) -> Gate:
@@ -153,12 +184,14 @@ def _care_gate(name: str, found: Difference, config: ContestConfig) -> Gate:
     if not np.isfinite(found.rise):
         return Gate(name, passed=True, reason="no such turn in this set, so nothing was judged")
     worse = found.rise > config.max_missed_rise or (found.rise > 0 and found.p_rise >= config.care_certainty)
-    return Gate(name, not worse, f"{'missed more often' if worse else 'not missed more often'}: {found.shown()}")
+    said = f"{'missed more often' if worse else 'not missed more often'}: {found.shown()}"
+    return Gate(name, not worse, said, Measure(found.rise, config.max_missed_rise, interval=found.interval))
 
 
 def _calibration_gate(name: str, found: Difference, config: ContestConfig) -> Gate:
     worse = found.rise > config.max_ece_rise and found.p_rise >= config.certainty
-    return Gate(name, not worse, f"a rise of {config.max_ece_rise:.3f} beyond noise is allowed: {found.shown()}")
+    said = f"a rise of {config.max_ece_rise:.3f} beyond noise is allowed: {found.shown()}"
+    return Gate(name, not worse, said, Measure(found.rise, config.max_ece_rise, interval=found.interval))
 
 
 def _bundle_gates(
@@ -172,12 +205,14 @@ def _bundle_gates(
             slower <= config.max_slowdown,
             f"{first.p50_ms:.2f} -> {second.p50_ms:.2f} ms a turn, {slower:.2f} of the champion's; "
             f"{config.max_slowdown} is allowed",
+            Measure(slower, config.max_slowdown, "ratio"),
         ),
         Gate(
             "size",
             larger <= config.max_growth,
             f"{first.size_bytes / 1e6:.1f} -> {second.size_bytes / 1e6:.1f} MB, {larger:.2f} of the champion's; "
             f"{config.max_growth} is allowed",
+            Measure(larger, config.max_growth, "ratio"),
         ),
         parity_gate(challenger, champion, config.parity),
         _promise_gate(champion, challenger),
@@ -204,7 +239,7 @@ def parity_gate(challenger: Bundle, champion: Bundle, limits: ParityLimits) -> G
         kept = encoder_digest(champion.file(bundles.MODEL)) == encoder_digest(challenger.file(bundles.MODEL))
         reason += ", encoder is the champion's" if kept else ", encoder is not the champion's, as its manifest says"
         passed = passed and kept
-    return Gate("parity", passed, reason)
+    return Gate("parity", passed, reason, Measure(agreement, limits.min_int8_agreement, "share", is_most=False))
 
 
 def _promise_gate(champion: Bundle, challenger: Bundle) -> Gate:
@@ -222,7 +257,8 @@ def _gain(figures: Mapping[str, SetFigures], config: ContestConfig) -> Gate:
     name = "recent" if "recent" in figures else max(figures, key=lambda known: figures[known].n_rows)
     found = figures[name].figures["log loss"]
     passed = found.rise < 0 and found.p_fall >= config.gain_certainty
-    return Gate("gain", passed, f"log loss on {name} has to fall, beyond a coin's doubt: {found.shown()}")
+    said = f"log loss on {name} has to fall, beyond a coin's doubt: {found.shown()}"
+    return Gate("gain", passed, said, Measure(found.rise, 0.0, interval=found.interval))
 
 
 def _latency_ms(sides: tuple[Assessor, Assessor], texts: Sequence[Any]) -> tuple[float, float]:

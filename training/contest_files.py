@@ -11,6 +11,7 @@ from pointsman.classifier.errors import InputError
 from .config import ContestConfig
 from .contest import Verdict, contest
 from .datasets import read_examples
+from .verdict import verdict_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ContestFiles:
 
 
 def contest_files(files: ContestFiles, config: ContestConfig | None = None) -> Verdict:
-    """Hold a contest.
+    """Hold a contest; an alias folder keeps what it said.
 
     Raises
     ------
@@ -44,7 +45,7 @@ def contest_files(files: ContestFiles, config: ContestConfig | None = None) -> V
     if challenger is None:
         msg = f"no challenger in {files.aliases}; expected one of 'pointsman retrain'. Name one with --challenger."
         raise InputError(msg)
-    return contest(
+    verdict = contest(
         Assessor.load(champion),
         Assessor.load(challenger),
         {path.stem: read_examples([path]) for path in files.gold},
@@ -52,6 +53,9 @@ def contest_files(files: ContestFiles, config: ContestConfig | None = None) -> V
         recent=[] if files.recent is None else read_examples([files.recent]),
         days=[] if files.recent is None else _days(files.recent),
     )
+    if present is not None:
+        folder.keep_verdict(verdict_json(verdict))
+    return verdict
 
 
 def _days(file: Path) -> list[str]:

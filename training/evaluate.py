@@ -4,7 +4,7 @@ Every figure comes with two 95 % bootstrap intervals. The one by group draws who
 honest one, since turns of one group resemble each other; the one by row takes turns for independent and is narrower.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Final
@@ -317,8 +317,10 @@ def _show(intervals: Intervals) -> str:
 def to_json(report: Report, *, complete: bool = False) -> dict[str, Any]:
     """Return the report as JSON values; NaN becomes null.
 
-    The headline figures, as a bundle's manifest keeps them; `complete` adds intervals per label, confusion matrices,
-    reliability tables and the cost-risk curve.
+    As a bundle's manifest keeps them: the headline figures, and two tables per head in short, `confusion` as cells
+    [row, column, turns] that hold any (rows are the true labels, in label order) and `reliability` as bins
+    [share of turns, confidence, accuracy]. `complete` has both tables in full, intervals per label and the cost-risk
+    curve.
     """
     values = dict(plain(asdict(report)))
     return values if complete else _headline(values)
@@ -326,17 +328,29 @@ def to_json(report: Report, *, complete: bool = False) -> dict[str, Any]:
 
 def _headline(values: dict[str, Any]) -> dict[str, Any]:
     heads = {
-        head: {name: value for name, value in figures.items() if name not in {"confusion", "reliability"}}
+        head: figures
         | {
+            "confusion": _cells(figures["confusion"]),
+            "reliability": _bins(figures["reliability"], values["n_rows"]),
             "labels": {
                 label: {name: value for name, value in scores.items() if not name.endswith("_interval")}
                 for label, scores in figures["labels"].items()
-            }
+            },
         }
         for head, figures in values["heads"].items()
     }
     care = {name: value for name, value in values["care"].items() if name != "curve"}
     return values | {"heads": heads, "care": care}
+
+
+def _cells(confusion: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the cells of a matrix that hold any, since most hold none."""
+    return [[row, column, n] for row, counts in enumerate(confusion) for column, n in enumerate(counts) if n]
+
+
+def _bins(rows: Sequence[Mapping[str, Any]], n_rows: int) -> list[list[float]]:
+    """Return bins of like confidence; four digits are more than a plot shows."""
+    return [[round(value, 4) for value in (row["n_rows"] / n_rows, row["confidence"], row["accuracy"])] for row in rows]
 
 
 def plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ from .evaluate import Report, render
 
 #: Name of the card's row on risk bounds.
 BOUNDS: Final = "risk bounds"
+_MEASURED: Final = "## Measured"
 
 
 def bounds_fact(bounds: Iterable[RiskBound]) -> str:
@@ -34,10 +35,15 @@ def with_bounds(card: str, bounds: Iterable[RiskBound]) -> str:
     return without.replace("| licence |", f"{row}| licence |", 1)
 
 
+def with_measured(card: str, report: Report) -> str:
+    """Return a card with what it says under "Measured" replaced by another report."""
+    said = f"{_MEASURED}\n\n{_measured(report)}\n\n## "
+    return re.sub(rf"^{_MEASURED}\n.*?^## ", lambda _: said, card, count=1, flags=re.MULTILINE | re.DOTALL)
+
+
 def model_card(config: TrainConfig, report: Report | None, facts: dict[str, str]) -> str:
     """Write the model card as Markdown."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    measured = f"```\n{render(report)}\n```" if report is not None else "Not measured on held-out turns."
     return f"""# Model card: {config.version}
 
 Reads one turn of a coding agent (the prompt, and up to four messages before it) and gives calibrated probabilities
@@ -47,11 +53,9 @@ for category, risk, scope and turn.
 |---|---|
 {rows}
 
-## Measured
+{_MEASURED}
 
-On turns of groups that neither training nor calibration saw.
-
-{measured}
+{_measured(report)}
 
 ## Use and limits
 
@@ -64,3 +68,9 @@ On turns of groups that neither training nor calibration saw.
 - The novelty score compares states in the middle of the encoder; a text can be foreign in meaning and still lie near
   the training data.
 """
+
+
+def _measured(report: Report | None) -> str:
+    if report is None:
+        return "Not measured on held-out turns."
+    return f"On turns of groups that neither training nor calibration saw.\n\n```\n{render(report)}\n```"

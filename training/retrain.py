@@ -40,7 +40,7 @@ from .fitting import Data, Embedded, finish
 from .refit import refit_on
 from .registry import Run, tracked
 from .snapshot import Snapshot, Sources, take_snapshot
-from .verdict import JSON_FILE, MARKDOWN_FILE, Judgement, read_judgement, write_verdict
+from .verdict import JSON_FILE, MARKDOWN_FILE, Judgement, read_judgement, verdict_json, write_verdict
 
 logger = logging.getLogger(__name__)
 
@@ -218,6 +218,7 @@ def _story(
         verdict = _judge(config, champion, bundle, gold, snapshot)
         logger.info("judged after %.0f s", time.monotonic() - started)
         page = write_verdict(folder, verdict)
+        AliasFolder(config.aliases).keep_verdict(verdict_json(verdict))
         run.keep(MARKDOWN_FILE, page.read_text(encoding="utf-8"))
         run.keep(JSON_FILE, (folder / JSON_FILE).read_text(encoding="utf-8"))
         tags = {"verdict": "promote" if verdict.promotes else "keep", "snapshot": snapshot.digest}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -121,7 +121,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "reason": verdict.reason,
         "champion": verdict.champion.to_json(),
         "challenger": verdict.challenger.to_json(),
-        "gates": [{"name": gate.name, "passed": gate.passed, "reason": gate.reason} for gate in verdict.gates],
+        "gates": plain([asdict(gate) for gate in verdict.gates]),
         "sets": {
             name: {
                 "n_rows": found.n_rows,

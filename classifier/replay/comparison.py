@@ -118,6 +118,36 @@ def compare(log: Log, catalog: Catalog, policies: Sequence[Policy]) -> Compariso
     return Comparison(log, catalog, base, tuple(rows), changes, left_out)
 
 
+def compare_catalogs(log: Log, present: Catalog, draft: Catalog, policy: Policy) -> Comparison:
+    """Decide a log by two catalogues under one policy, and price each by its own list prices.
+
+    Parameters
+    ----------
+    log : Log
+        At least one of its cases begins a turn.
+    present, draft : Catalog
+        Prices, windows and failure rates; the references are priced by the draft.
+    policy : Policy
+        Decides, and gives losses and loads.
+
+    Raises
+    ------
+    ConfigError
+        The policy names a model or role a catalogue lacks.
+    """
+    rows: list[Row] = []
+    decided: list[tuple[list[Decision], list[Entry]]] = []
+    for name, catalog in (("present", present), ("draft", draft)):
+        decisions = decide_again(log.cases, catalog, policy)
+        entries = Ledger(log.cases, catalog, policy).entries(map(Taken.of, decisions))
+        rows.append(Row(name, sum_up(entries), catalog.version))
+        decided.append((decisions, entries))
+    ledger = Ledger(log.cases, draft, policy)
+    for name, role in ((ALL_PREMIUM, "careful"), (ALL_CHEAP, "cheap")):
+        rows.append(Row(name, sum_up(ledger.entries(all_on(role, log.cases, draft, policy)))))
+    return Comparison(log, draft, policy, tuple(rows), {"draft": _changes(log, *decided)}, {})
+
+
 def _references(log: Log, catalog: Catalog, policy: Policy, left_out: dict[str, str]) -> dict[str, list[Taken]]:
     found = {
         ALL_PREMIUM: all_on("careful", log.cases, catalog, policy),

@@ -65,22 +65,33 @@ def of_manifest(metrics: Mapping[str, Any]) -> list[HeadFigures]:
             name: (values.get(f"{name}_interval") or {}).get("by_group") or ()
             for name in ("accuracy", "macro_f1", "ece")
         }
-        rows = values.get("reliability") or ()
-        bins = tuple(Bin(row["confidence"], row["accuracy"], row["n_rows"]) for row in rows)
+        n_rows = int(evaluation.get("n_rows") or 0)
+        bins = tuple(
+            Bin(confidence, accuracy, round(share * n_rows))
+            for share, confidence, accuracy in values.get("reliability") or ()
+        )
         found.append(
             HeadFigures(
                 head,
-                int(evaluation.get("n_rows") or 0),
+                n_rows,
                 values.get("accuracy"),
                 values.get("macro_f1"),
                 values.get("ece"),
                 intervals,
                 values.get("labels") or {},
                 bins,
-                values.get("confusion") or (),
+                _matrix(values.get("confusion") or (), len(HEADS[head])),
             )
         )
     return found
+
+
+def _matrix(cells: Sequence[Sequence[int]], n_labels: int) -> Sequence[Sequence[int]]:
+    """Fill a matrix from its cells [row, column, turns]; empty for none, as in bundles that keep no tables."""
+    matrix = [[0] * n_labels for _ in range(n_labels)] if cells else []
+    for row, column, n in cells:
+        matrix[row][column] = n
+    return matrix
 
 
 def reviewed_turns(store: Store, model_version: str) -> list[tuple[Assessment, dict[str, str]]]:

@@ -1,27 +1,35 @@
 """Savings: what was spent against one tier for everything, and what it may have cost in misses."""
 
-import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from pointsman.serving.routes.savings import savings_between
-from pointsman.serving.services import Services, services_of
+from pointsman.serving.services import services_of
 from pointsman.serving.turn_log import day_of
 
 from .cookies import ROOT
+from .daily import Daily
 from .missed import missed_care
 from .pages import PageRoute, page
 
-router: Final = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    daily: Daily | None = getattr(app.state, "console_savings", None)
+    if daily is not None:
+        await daily.stop()  # before the store closes under it
+
+
+router: Final = APIRouter(include_in_schema=False, route_class=PageRoute, lifespan=_lifespan)
 
 _DAYS: Final = 30
-#: The arithmetic goes over thousands of turns: whoever reloads the page gets the same figures for a while.
-_KEEP_S: Final = 60.0
-_N_KEPT: Final = 8
 
 
 @router.get(ROOT + "/savings")
@@ -31,7 +39,7 @@ async def show(request: Request) -> Response:
     since = day_of(request.query_params.get("since") or None, "since")
     until = day_of(request.query_params.get("until") or None, "until")
     since = since or (datetime.now(UTC) - timedelta(days=_DAYS)).date().isoformat()
-    answer = await _kept(request, services, since, until)
+    answer, n_waiting = await _daily(request).between(since, until)
     missed = await run_in_threadpool(missed_care, services.store, services.model.router.catalog, since, until)
     total = answer["total"]
     return page(
@@ -40,29 +48,21 @@ async def show(request: Request) -> Response:
         since=since,
         until=until,
         answer=answer,
+        n_waiting=n_waiting,
+        address=f"/savings?{urlencode({'since': since, 'until': until})}",
         missed=missed,
         premium_share=total["n_premium"] / total["n_turns"] if total["n_turns"] else None,
-        saved_share=total["saved_usd"] / total["premium_usd"] if total["premium_usd"] else None,
+        saved_share=total["saved_usd"] / total["premium_usd"] if total.get("premium_usd") else None,
         chart=_chart(answer["by_day"]),
     )
 
 
-async def _kept(request: Request, services: Services, since: str, until: str) -> dict[str, Any]:
+def _daily(request: Request) -> Daily:
     state = request.app.state
     if not hasattr(state, "console_savings"):
-        state.console_savings = {}
-    kept: dict[tuple[str, str], tuple[float, dict[str, Any]]] = state.console_savings
-    now = time.monotonic()
-    known = kept.get((since, until))
-    if known is not None and now - known[0] < _KEEP_S:
-        return known[1]
-    answer = await run_in_threadpool(savings_between, services, since, until)
-    if not answer["total"]["n_turns"]:
-        return answer  # cheap to find out, and the first turn should show at once
-    kept[since, until] = (now, answer)
-    while len(kept) > _N_KEPT:
-        del kept[next(iter(kept))]
-    return answer
+        state.console_savings = Daily(services_of(request))
+    kept: Daily = state.console_savings
+    return kept
 
 
 def _chart(by_day: dict[str, Any]) -> str:

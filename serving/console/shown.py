@@ -1,10 +1,13 @@
 """How numbers and times are written on pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from math import sqrt
 from typing import Any, Final
 
 from pointsman.classifier.reasons import usd
+
+from .measured import HeadFigures
 
 
 def percent(share: float | None, digits: int = 0) -> str:
@@ -16,6 +19,8 @@ def dollars(amount: float | None) -> str:
     """Write an amount in USD with as many digits as matter; a dash for none."""
     if amount is None:
         return "–"
+    if abs(amount) < 0.00005:
+        return "$0.00"
     sign = "−" if amount < 0 else ""
     return f"{sign}${abs(amount):,.2f}" if abs(amount) >= 100 else f"{sign}${usd(abs(amount))}"
 
@@ -30,6 +35,11 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def signed(number: float, digits: int = 3) -> str:
+    """Write a difference with its sign."""
+    return f"{number:+.{digits}f}".replace("-", "−")
 
 
 def clock(created_at: str) -> str:
@@ -60,6 +70,16 @@ def level(value: float, most: float = 1.0) -> int:
     return max(0, min(5, round(5 * value / most))) if most else 0
 
 
+def radius(n: int, of: int) -> float:
+    """Return how large a point is drawn: its area grows with its share."""
+    return 2.5 + 8 * sqrt(n / of) if of else 2.5
+
+
+def of_head(sides: Iterable[tuple[str, Mapping[str, HeadFigures]]], head: str) -> list[tuple[str, HeadFigures]]:
+    """Return the figures of one head that can be drawn, with the name of what they are of."""
+    return [(name, found[head]) for name, found in sides if head in found and found[head].bins]
+
+
 def short(name: str, most: int = 12) -> str:
     """Cut a long name."""
     return name if len(name) <= most else f"{name[:most]}…"
@@ -71,6 +91,9 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "dollars": dollars,
     "count": count,
     "milliseconds": milliseconds,
+    "signed": signed,
+    "radius": radius,
+    "of_head": of_head,
     "clock": clock,
     "moment": moment,
     "ago": ago,

@@ -63,3 +63,16 @@ def test_pointer_that_makes_no_sense_is_refused(folder, change, error, words):
 def test_shares_are_from_0_to_1(folder):
     with pytest.raises(ValueError, match="shadow_share is -1"):
         Challenger(folder.champion().pointer, shadow_share=-1)
+
+
+def test_verdicts_come_newest_first_and_the_oldest_go(folder):
+    for n in range(12):
+        folder.keep_verdict({"promotes": False, "n": n})
+    assert [verdict["n"] for verdict in folder.verdicts()] == list(range(11, 1, -1))
+    assert all(verdict["at"] for verdict in folder.verdicts())
+
+
+def test_verdict_that_cannot_be_read_is_left_out(folder):
+    folder.keep_verdict({"n": 1})
+    (folder.path / "verdicts" / "9.json").write_text("{")
+    assert [verdict["n"] for verdict in folder.verdicts()] == [1]

@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pointsman.classifier.aliases import AliasFolder
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.labels import HEADS
 from pointsman.training.config import ContestConfig, ParityLimits
 from pointsman.training.contest import contest, gates_of, parity_gate
+from pointsman.training.contest_files import ContestFiles, contest_files
 from pointsman.training.datasets import Example
 from pointsman.training.paired import Side, compare
 from pointsman.training.verdict import markdown, read_judgement, write_verdict
@@ -47,6 +49,14 @@ def test_label_that_loses_recall_fails_with_the_label_and_both_figures():
     found = gate(examples, side(examples), side(examples, wrong=range(12)), "recall on gold")
     assert not found.passed
     assert "category docs 1.000 -> 0.800" in found.reason
+
+
+def test_gate_says_value_limit_and_interval_of_what_came_off_worst():
+    examples = turns(60) + turns(60, category="tests")
+    found = gate(examples, side(examples), side(examples, wrong=range(12)), "recall on gold").measure
+    assert (found.about, found.limit, found.is_most) == ("category docs", -CONFIG.max_recall_drop, False)
+    assert found.value == pytest.approx(-0.2)
+    assert found.interval[0] < found.value < found.interval[1] < 0
 
 
 def test_drop_within_noise_passes():
@@ -156,4 +166,16 @@ def test_verdict_is_a_page_and_json_that_a_promotion_reads(verdict, tmp_path, ti
     assert (judgement.promotes, judgement.challenger) == (False, load_bundle(tiny_bundle).digest)
     assert markdown(verdict) == page
     assert f"1 of {len(verdict.gates)} gates failed: gain." in page
-    json.loads((tmp_path / "verdict.json").read_text())
+    gates = {gate["name"]: gate for gate in json.loads((tmp_path / "verdict.json").read_text())["gates"]}
+    assert gates["size"]["measure"] | {"value": 1.0, "limit": 1.25, "unit": "ratio"} == gates["size"]["measure"]
+    assert gates["promise"]["measure"] is None
+
+
+def test_contest_of_an_alias_folder_leaves_its_verdict_there(tmp_path, tiny_bundle, labelled_file):
+    folder = AliasFolder(tmp_path / "aliases")
+    folder.promote(folder.add(tiny_bundle), reason="first")
+    files = ContestFiles((labelled_file,), folder.path, challenger=tiny_bundle)
+    verdict = contest_files(files, ContestConfig(n_draws=20))
+    (kept,) = folder.verdicts()
+    assert kept["reason"] == verdict.reason
+    assert [gate["name"] for gate in kept["gates"]] == [gate.name for gate in verdict.gates]

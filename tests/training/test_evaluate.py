@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from pointsman.classifier.assessment import Assessment, HeadResult
@@ -81,10 +82,17 @@ def test_confusion_counts_true_label_first():
     assert sum(map(sum, head.confusion)) == len(EXAMPLES)
 
 
-def test_headline_figures_leave_tables_out():
+def test_manifest_keeps_tables_in_short():
     report = evaluate(FixedAssessor(), EXAMPLES, n_bootstrap=5)
-    assert "confusion" not in to_json(report)["heads"]["risk"]
-    assert "confusion" in to_json(report, complete=True)["heads"]["risk"]
+    for head, found in report.heads.items():
+        short = to_json(report)["heads"][head]
+        filled = np.zeros((len(HEADS[head]),) * 2, dtype=int)
+        for row, column, n in short["confusion"]:
+            filled[row, column] = n
+        assert filled.tolist() == found.confusion
+        assert all(n > 0 for _, _, n in short["confusion"])
+        assert sum(share for share, _, _ in short["reliability"]) == pytest.approx(1, abs=1e-3)
+    assert to_json(report, complete=True)["heads"]["risk"]["confusion"] == report.heads["risk"].confusion
 
 
 def test_assessments_come_back_in_order():

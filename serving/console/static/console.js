@@ -39,16 +39,19 @@ function draw(place) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   const axis = { stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line"), width: 1 } };
-  const dollars = (value) => value == null ? "–" : `$${value.toFixed(Math.abs(value) < 10 ? 2 : 0)}`;
+  const dollars = (value) => value == null ? "–" : `$${value.toFixed(2)}`;
+  // Whole dollars where all ticks are; else every tick has its cents.
+  const ticks = (_, values) => values.map((value) => values.every(Number.isInteger) ? `$${value}` : dollars(value));
   place.textContent = "";
   const isTime = given.kind === "days";
   const options = {
     width: place.clientWidth,
     height: 260,
     scales: { x: { time: isTime } },
+    legend: { live: false, markers: { fill: (_, index) => index ? colour(given.series[index - 1].colour) : "transparent" } },
     axes: [
-      isTime ? { ...axis, values: [[86400, "{D} {MMM}", "\n{YYYY}"]], space: 70, incrs: [1, 2, 7, 14, 28, 84].map((days) => days * 86400) } : { ...axis, label: given.x, stroke: colour("soft"), values: (_, ticks) => ticks.map(dollars) },
-      { ...axis, size: 64, label: given.y, values: (_, ticks) => ticks.map(isTime ? dollars : (value) => `${value}%`) },
+      isTime ? { ...axis, values: [[86400, "{D} {MMM}", "\n{YYYY}"]], space: 70, incrs: [1, 2, 7, 14, 28, 84].map((days) => days * 86400) } : { ...axis, label: given.x, stroke: colour("soft"), values: ticks },
+      { ...axis, size: 64, label: given.y, values: isTime ? ticks : (_, values) => values.map((value) => `${value}%`) },
     ],
     series: [
       { label: isTime ? "Day" : given.x, value: isTime ? "{YYYY}-{MM}-{DD}" : (_, value) => dollars(value) },
@@ -73,6 +76,10 @@ document.addEventListener("htmx:afterSwap", () => { if (window.uPlot && $(".char
 document.addEventListener("change", (event) => {
   const shows = event.target.dataset?.shows;
   if (shows) for (const part of $$("[data-form]")) part.hidden = part.id !== shows;
+});
+document.addEventListener("keydown", (event) => {
+  const form = (event.ctrlKey || event.metaKey) && event.key === "Enter" && event.target.closest("#ask, #draft");
+  if (form) { event.preventDefault(); form.requestSubmit(); }
 });
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -107,6 +114,24 @@ window.addEventListener("load", () => {
     htmx.ajax("POST", place.dataset.shared, { target: "#result", values: { shared: "" } });
   }
 });
+
+const ask = $("#ask");
+if (ask) {
+  const typing = $("#typing");
+  let timer = 0;
+  typing.checked = localStorage.getItem("pointsman-typing") !== "off";
+  typing.addEventListener("change", () => localStorage.setItem("pointsman-typing", typing.checked ? "on" : "off"));
+  ask.addEventListener("input", (event) => {
+    clearTimeout(timer);
+    const isPrompt = !$("#prompt-form").hidden && $("#prompt").value.trim().length > 3;
+    if (typing.checked && isPrompt && event.target.matches("textarea, select, #tokens")) timer = setTimeout(() => ask.requestSubmit(), 700);
+  });
+  ask.addEventListener("submit", () => clearTimeout(timer));
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const model = event.target.id === "result" && $("#decided h2");
+    if (model) say(`Decided: ${model.textContent.trim()}`);
+  });
+}
 
 // Live: rows as the server sends them; the browser opens the stream again by itself and says what it saw last.
 const rows = $("[data-stream]");

@@ -103,11 +103,12 @@ class Looker:
         if not url.startswith((self.address, "data:")):
             self.elsewhere.append(url)
 
-    def keep(self, page, what):
-        """Leave a picture of the page for people."""
+    def keep(self, page, what, *, name=None):
+        """Leave a picture of the page for people, from its top."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        name = re.sub(r"\W+", "-", f"{self._name}-{what}").strip("-")
-        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        named = re.sub(r"\W+", "-", f"{what}-{name}" if name else f"{self._name}-{what}").strip("-")
+        page.evaluate("scrollTo({top: 0, behavior: 'instant'})")
+        page.screenshot(path=SCREENSHOTS / f"{named}.png", full_page=True)
 
     def close(self):
         for context in self._contexts:

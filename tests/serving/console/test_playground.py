@@ -49,6 +49,46 @@ def test_prompt_is_decided_and_explained(service, look, axe, sqlite_url, width, 
     store.close()
 
 
+def test_playground_needs_no_mouse(service, look):
+    page = look(service).open("/console/playground")
+    focused = "[document.activeElement.id, document.activeElement.innerText].join(' ')"
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate(focused).startswith("prompt"):
+            break
+    page.keyboard.type(RACE)
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        if "Decide" in page.evaluate(focused):
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Expected cost").wait_for()
+    page.get_by_label("Prompt", exact=True).focus()
+    page.keyboard.type(" again")
+    with page.expect_response("**/console/playground"):
+        page.keyboard.press("Control+Enter")
+
+
+def test_decision_forms_as_a_person_types(service, look):
+    page = look(service).open("/console/playground")
+    page.get_by_label("Prompt", exact=True).press_sequentially("fix the typo in the README")
+    page.locator("#decided h2").wait_for()
+    first = page.locator("#decided").inner_text()
+    page.get_by_label("Prompt", exact=True).press_sequentially(", then drop the production database")
+    page.wait_for_function("first => document.querySelector('#decided').innerText !== first", arg=first)
+    assert page.locator("#said").inner_text().startswith("Decided: ")
+
+
+def test_typing_decides_nothing_where_a_person_wants_none(service, look):
+    page = look(service).open("/console/playground")
+    page.get_by_label("as I type").uncheck()
+    page.get_by_label("Prompt", exact=True).press_sequentially("fix the typo")
+    page.wait_for_timeout(1_500)
+    assert page.locator("#decided").count() == 0
+    page.reload()
+    assert not page.get_by_label("as I type").is_checked()
+
+
 def test_whole_body_is_decided(service, look):
     page = look(service).open("/console/playground")
     page.get_by_role("radio", name="A whole request body").check()

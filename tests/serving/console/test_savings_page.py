@@ -1,11 +1,17 @@
 """Savings in a browser, and the estimate of missed care from outcomes."""
 
+import asyncio
+
 import pytest
+from starlette.testclient import TestClient
 
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.router import DEFAULT_CATALOG
+from pointsman.serving.app import create_app
+from pointsman.serving.console.daily import Daily, days_with_decisions, feedback_on
 from pointsman.serving.console.missed import missed_care
 from pointsman.serving.console.reviews import save_review
+from pointsman.serving.routes.savings import savings_between
 from pointsman.serving.store import Store
 
 from ..fakes import fake_router
@@ -43,6 +49,71 @@ def filled(sqlite_url):
     fill(store)
     store.close()
     return sqlite_url
+
+
+@pytest.fixture
+def services(filled, settings, router):
+    with TestClient(create_app(settings.model_copy(update={"database_url": filled, "learn_s": 0}), router)) as client:
+        yield client.app.state.services
+
+
+def counted(services, since, until=""):
+    async def wait_for_all():
+        daily = Daily(services)
+        while (found := await daily.between(since, until)).n_waiting:
+            await asyncio.sleep(0.05)
+        return found.answer
+
+    return asyncio.run(wait_for_all())
+
+
+def test_days_add_up_to_what_is_counted_in_one_go(services):
+    whole, by_days = savings_between(services, SINCE, ""), counted(services, SINCE)
+    assert by_days["total"] == pytest.approx(whole["total"])
+    assert {day: spent["n_turns"] for day, spent in by_days["by_day"].items()} == {
+        day: spent["n_turns"] for day, spent in whole["by_day"].items()
+    }
+    assert list(by_days["by_category"]) == list(whole["by_category"])
+
+
+def test_days_that_hold_decisions_are_found_on_either_database(store):
+    fill(store)
+    assert days_with_decisions(store, "2026-11-11", "") == ["2026-11-13", "2026-11-12", "2026-11-11"]
+    assert days_with_decisions(store, "2026-11-01", "2026-11-11") == ["2026-11-10"]
+    assert len(feedback_on(store, "2026-11-10")) == 10
+
+
+def test_days_outside_are_not_counted(services):
+    assert list(counted(services, "2026-11-11", "2026-11-13")["by_day"]) == ["2026-11-11", "2026-11-12"]
+
+
+def test_page_does_not_wait_for_all_days(services, monkeypatch):
+    monkeypatch.setattr("pointsman.serving.console.daily._PATIENCE_S", 0.0)
+
+    async def look_at_once():
+        daily = Daily(services)
+        found = await daily.between(SINCE, "")
+        await daily.stop()
+        return found
+
+    found = asyncio.run(look_at_once())
+    assert (found.n_waiting, found.answer["total"]["n_turns"]) == (4, 0)
+
+
+@pytest.mark.parametrize("query", ["", "?since=2020-01-01", "?since=2020-01-01&until=2020-01-02"])
+def test_days_without_a_turn_say_so(client, query):
+    answer = client.get(f"/console/savings{query}", headers={"accept": "text/html"})
+    assert (answer.status_code, "No turn was decided in these days." in answer.text) == (200, True)
+
+
+@pytest.mark.browser
+def test_page_fills_itself_while_days_are_counted(serve, filled, look, monkeypatch):
+    monkeypatch.setattr("pointsman.serving.console.daily._PATIENCE_S", 0.0)
+    page = look(serve(filled, fake_router())).open(f"/console/savings?since={SINCE}")
+    assert "4 days are still being counted" in page.locator("#savings").inner_text()
+    page.get_by_text("40 turns", exact=True).wait_for()
+    page.locator(".chart .uplot canvas").wait_for()
+    assert page.get_by_text("still being counted").count() == 0
 
 
 @pytest.mark.browser

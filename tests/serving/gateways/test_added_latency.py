@@ -18,9 +18,9 @@ import pytest
 
 from ..clients import CLAUDE_HEADERS, claude_body
 from ..fake_provider import Text, message_of
-from . import test_claude_code_router, test_litellm
+from . import processes, test_litellm
 from .agents import CAREFUL_MODEL, KEY_HEADERS
-from .processes import SHIPPED, free_port, npm_gateway, running, shipped, tool
+from .processes import SHIPPED, free_port, running, shipped, tool
 from .test_proxies import STARTS
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
@@ -95,8 +95,7 @@ def litellm(_, folder, decider, provider):
 
 @contextmanager
 def claude_code_router(_, folder, decider, provider):
-    version = test_claude_code_router.VERSION
-    package = npm_gateway(f"claude-code-router-{version}", f"@musistudio/claude-code-router@{version}")
+    package = processes.claude_code_router()
     home = folder / ".claude-code-router"
     home.mkdir()
     port = free_port()

@@ -9,18 +9,17 @@ from ..claude_code import API_KEY
 from ..clients import RACE, TYPO, claude_body, title_body
 from ..test_claude_code import CLIENT_MODEL
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, post, run_claude, upstream
-from .processes import SHIPPED, eventually, free_port, npm_gateway, running, shipped, tool
+from .processes import SHIPPED, claude_code_router, eventually, free_port, running, shipped, tool
 from .relay import BAD_MOODS
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 
-VERSION = "2.0.0"
 Setup = namedtuple("Setup", "gateway provider folder")
 
 
 @pytest.fixture(scope="module")
 def setup(wire, tmp_path_factory):
-    package = npm_gateway(f"claude-code-router-{VERSION}", f"@musistudio/claude-code-router@{VERSION}")
+    package = claude_code_router()
     folder = tmp_path_factory.mktemp("ccr")
     home = folder / ".claude-code-router"
     home.mkdir()

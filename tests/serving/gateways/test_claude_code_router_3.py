@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..clients import RACE, TYPO, claude_body, title_body
-from .processes import SHIPPED, npm_files, shipped, tool
+from .processes import CLAUDE_CODE_ROUTER_3_VERSION, SHIPPED, npm_files, shipped, tool
 from .relay import BAD_MOODS
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
@@ -22,9 +22,9 @@ STRONG, CHEAP = "anthropic/claude-opus-5-5", "anthropic/claude-haiku-5-5"
 
 @pytest.fixture(scope="module")
 def worker():
-    return npm_files(
-        "claude-code-router-3.1.1", "@musistudio/claude-code-router@3.1.1", "dist/main/route-script-worker.js"
-    )
+    version = CLAUDE_CODE_ROUTER_3_VERSION
+    package = f"@musistudio/claude-code-router@{version}"
+    return npm_files(f"claude-code-router-{version}", package, "dist/main/route-script-worker.js")
 
 
 @pytest.fixture

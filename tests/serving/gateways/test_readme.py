@@ -61,3 +61,11 @@ def test_package_data_holds_every_shipped_file():
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     matched = {path for pattern in data["pointsman.serving.gateways"] for path in SHIPPED.glob(pattern)}
     assert {path for path in SHIPPED.iterdir() if path.is_file() and path.suffix != ".py"} <= matched
+
+
+def test_what_the_lua_files_share_is_the_same():
+    parts = [
+        re.search(r"(?s)-- From here to the next such line.*ends here\.", (SHIPPED / name).read_text())[0]
+        for name in ("envoy.lua", "haproxy.lua")
+    ]
+    assert parts[0] == parts[1]

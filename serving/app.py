@@ -30,7 +30,6 @@ from .spool import open_spool
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
-from .weave import Routes
 
 
 def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
@@ -108,7 +107,6 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         store=store,
         recorder=recorder,
         telemetry=telemetry,
-        weave=Routes(),
         upkeep=Upkeep(router, store, spending, telemetry, settings),
         access=access,
         watch=watch,

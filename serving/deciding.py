@@ -69,7 +69,8 @@ class Decider:
         read_ms = _ms_since(started)
         answer = self._recall(question) or await self._infer(question)
         latency_ms = {"read": read_ms} | _own_parts(answer) | {"total": _ms_since(started)}
-        decision = replace(answer.decision, latency_ms=latency_ms)
+        decision_id = delivery.decision_id or answer.decision.decision_id
+        decision = replace(answer.decision, decision_id=decision_id, latency_ms=latency_ms)
         if question.notes:
             noted = (*decision.codes, "asking_ignored")
             decision = replace(decision, reasons=decision.reasons + question.notes, codes=noted)

@@ -197,8 +197,8 @@ end
 
 local function remembered(key, settings)
   local turn = newer[key] or older[key]
-  if not turn or turn.model == settings.safe_model then return turn end
-  for _, own in pairs(settings.models or {}) do if own == turn.model then return turn end end
+  if not turn or not settings.models or turn.model == settings.safe_model then return turn end
+  for _, own in pairs(settings.models) do if own == turn.model then return turn end end
 end
 
 -- The decision, or nil with the cause.
@@ -248,11 +248,19 @@ local function carried(header, text, settings)
   return settings.safe_model
 end
 
+-- What the processor of ext_proc decided is remembered too, for when the processor itself is away.
+local function noted(header, note)
+  local key = turn_key(header, function() end)
+  if key and (note.kind or "") ~= "" and note.kind ~= "background" then remember(key, note.model, false) end
+end
+
 function envoy_on_request(handle)
   local path = handle:headers():get(":path"):gsub("?.*", "")
   if handle:headers():get(":method") ~= "POST" or not TURN_PATHS[path] then return end
+  local function header(name) return handle:headers():get(name) end
   -- Behind ext_proc there is only to do what its processor left undone.
-  if handle:streamInfo():dynamicMetadata():get("pointsman") then return end
+  local note = handle:streamInfo():dynamicMetadata():get("pointsman")
+  if note then return noted(header, note) end
   local given = handle:metadata()
   local settings = {
     models = given:get("models"), safe_model = given:get("safe_model"), deadline_ms = given:get("deadline_ms"),
@@ -261,7 +269,6 @@ function envoy_on_request(handle)
   local asks_before = given:get("asked_before")
   local buffer = handle:body()
   local body = buffer and buffer:getBytes(0, buffer:length()) or ""
-  local function header(name) return handle:headers():get(name) end
   local is_packed = header("content-encoding") ~= nil
   local model, decision, failure
   if is_packed then
@@ -290,8 +297,8 @@ function envoy_on_request(handle)
   -- A route may choose by this header, where a model has an address of its own.
   handle:headers():replace("x-pointsman-model", model)
   handle:clearRouteCache()
-  local note = { model = model, failure = failure or "", decision_id = not failure and decision.decision_id or "" }
-  for name, value in pairs(note) do handle:streamInfo():dynamicMetadata():set("pointsman", name, value) end
+  local answer = { model = model, failure = failure or "", decision_id = not failure and decision.decision_id or "" }
+  for name, value in pairs(answer) do handle:streamInfo():dynamicMetadata():set("pointsman", name, value) end
 end
 
 function envoy_on_response(handle)

@@ -22,6 +22,7 @@ from .processes import (
     SHIPPED,
     claude_code_router,
     envoy_executable,
+    eventually,
     free_port,
     packages,
     running,
@@ -106,5 +107,7 @@ def test_recipe_ends_with_claude_code_going_through_the_gateway(name, relay, fol
         gateway = stack.enter_context(
             running(["bash", "-c", script], port, folder, environment=environment, ready=ready, wait_s=240)
         )
+        # The processor comes up a little after Envoy; until then requests go to the safe model.
+        eventually(lambda: "ext-proc" not in script or "Envoy may ask" in gateway.log, wait_s=60)
         run_claude(gateway, tmp_path, TYPO)
         assert provider.models == [CHEAP_MODEL] * 3

@@ -33,7 +33,10 @@ SIZES = {"50 KB": (50_000, 120), "1 MB": (1_000_000, 50)}
 #: Words: over one long string claude-code-router's own tokenizer takes minutes.
 FILLER = "".join(f"line {number} of a file that somebody wrote\n" for number in range(30_000))
 PROMPT = "Fix the race condition in our payment webhook handler"
-ROWS, BUNDLES = [], set()
+BUNDLES = set()
+HEAD = """\
+| | body | without asking p50 / p99 | asking p50 / p99 | added p50 / p99 | undecided |
+|---|---|---|---|---|---|"""
 
 
 class _Answering(BaseHTTPRequestHandler):
@@ -121,13 +124,15 @@ def claude_code_router(_, folder, decider, provider):
 GATEWAYS = {name: proxy for name in STARTS} | {"litellm": litellm, "claude-code-router": claude_code_router}
 
 
+def told(row):
+    """Print a row at once: what a run that is stopped has measured is not lost."""
+    print(f"\n{row}", flush=True)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def table():
-    ROWS.clear()
+    told(HEAD)
     yield
-    print("\n\n| | body | without asking p50 / p99 | asking p50 / p99 | added p50 / p99 | undecided |")
-    print("|---|---|---|---|---|---|")
-    print("\n".join(ROWS))
     print(f"\nBundle {', '.join(BUNDLES)}; {date.today()}.")
 
 
@@ -155,7 +160,7 @@ def test_service_answers(size, decider):
         path = "/v1/decide/v1/messages"
         times = [measured(http, decider.url, n_bytes, path, CAREFUL_MODEL)[0] for _ in range(n_requests + 10)][10:]
     low, high = percentile(times, 0.5), percentile(times, 0.99)
-    ROWS.append(f"| the service alone | {size} | | {low:.1f} / {high:.1f} ms | | |")
+    told(f"| the service alone | {size} | | {low:.1f} / {high:.1f} ms | | |")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -172,8 +177,8 @@ def test_asking_costs_a_small_part_of_a_second(name, size, decider, provider, tm
                 unasked.append(unasked_ms)
                 n_undecided += is_undecided
     low, high = ([percentile(values, share) for values in (unasked, asking)] for share in (0.5, 0.99))
-    ROWS.append(
+    told(
         f"| {name} | {size} | {low[0]:.1f} / {high[0]:.1f} ms | {low[1]:.1f} / {high[1]:.1f} ms "
-        f"| +{low[1] - low[0]:.1f} / +{high[1] - high[0]:.1f} ms | {n_undecided} of {n_requests} |"
+        f"| {low[1] - low[0]:+.1f} / {high[1] - high[0]:+.1f} ms | {n_undecided} of {n_requests} |"
     )
     assert n_undecided == 0

@@ -47,6 +47,11 @@ def title_body(prompt):
     )
 
 
+def summary_body(prompt):
+    """The request that folds a conversation into a summary, with the system prompt and tools of a turn."""
+    return claude_body(prompt, "CRITICAL: Respond with TEXT ONLY. Summarise what happened so far.")
+
+
 def chat_body(prompt):
     """An OpenAI Chat Completions request, as opencode sends it."""
     return {

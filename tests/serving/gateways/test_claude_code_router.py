@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from ..claude_code import API_KEY
-from ..clients import RACE, TYPO, claude_body, environment_body, title_body
+from ..clients import RACE, TYPO, claude_body, environment_body, summary_body, title_body
 from ..test_claude_code import CLIENT_MODEL
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, fresh_session, post, run_claude, upstream
 from .processes import SHIPPED, claude_code_router, eventually, free_port, running, shipped, tool
@@ -130,8 +130,9 @@ def test_what_the_router_has_to_rewrite_is_named(renamed, frugal):
     assert "The gateway must drop or rewrite thinking_adaptive for qwen3-coder-plus." in decision["reasons"]
 
 
-def test_title_goes_to_the_background_model(router, headers):
-    post(router.gateway, "/v1/messages", title_body(RACE) | {"stream": False}, headers)
+@pytest.mark.parametrize("body", [title_body, summary_body], ids=["title", "summary"])
+def test_title_and_summary_go_to_the_background_model(router, headers, body):
+    post(router.gateway, "/v1/messages", body(RACE) | {"stream": False}, headers)
     assert router.provider.models == [CHEAP_MODEL]
 
 

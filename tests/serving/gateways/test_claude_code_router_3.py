@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from ..clients import RACE, TYPO, claude_body, environment_body, title_body
+from ..clients import RACE, TYPO, claude_body, environment_body, summary_body, title_body
 from .processes import CLAUDE_CODE_ROUTER_3_VERSION, SHIPPED, npm_files, shipped, tool
 from .relay import BAD_MOODS
 
@@ -114,8 +114,9 @@ def test_prompt_that_is_too_long_goes_as_a_digest(rule, relay, headers):
     assert len(relay.received) < 4096
 
 
-def test_title_goes_to_the_background_model(rule, headers):
-    assert models(rule(given(title_body(RACE), headers))) == [CHEAP]
+@pytest.mark.parametrize("body", [title_body, summary_body], ids=["title", "summary"])
+def test_title_and_summary_go_to_the_background_model(rule, headers, body):
+    assert models(rule(given(body(RACE), headers))) == [CHEAP]
 
 
 @pytest.mark.parametrize(

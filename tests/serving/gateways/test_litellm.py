@@ -5,7 +5,7 @@ from collections import namedtuple
 import pytest
 
 from ..claude_code import API_KEY
-from ..clients import RACE, TYPO, chat_body, claude_body, environment_body, responses_body, title_body
+from ..clients import RACE, TYPO, chat_body, claude_body, environment_body, responses_body, summary_body, title_body
 from ..test_claude_code import CLIENT_MODEL
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, fresh_session, post, run_claude, upstream
 from .processes import LITELLM_VERSION, free_port, packages, python_gateway, running, shipped
@@ -132,8 +132,9 @@ def test_tool_loop_keeps_the_safe_model_when_the_service_comes_back(litellm, rel
     assert litellm.provider.models == [CAREFUL_MODEL] * 2
 
 
-def test_title_goes_to_the_background_model(litellm, headers):
-    post(litellm.gateway, "/v1/messages", title_body(RACE) | {"stream": False}, headers)
+@pytest.mark.parametrize("body", [title_body, summary_body], ids=["title", "summary"])
+def test_title_and_summary_go_to_the_background_model(litellm, headers, body):
+    post(litellm.gateway, "/v1/messages", body(RACE) | {"stream": False}, headers)
     assert litellm.provider.models == [CHEAP_MODEL]
 
 

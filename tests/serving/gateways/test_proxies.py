@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from ..claude_code import API_KEY
-from ..clients import RACE, TYPO, chat_body, claude_body, environment_body, responses_body, title_body
+from ..clients import RACE, TYPO, chat_body, claude_body, environment_body, responses_body, summary_body, title_body
 from ..test_claude_code import CLIENT_MODEL
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, fresh_session, post, run_claude, upstream
 from .processes import SHIPPED, envoy_executable, eventually, free_port, running, shipped, tool
@@ -294,8 +294,9 @@ def test_session_that_only_the_body_names_keeps_its_model_too(proxy, relay, name
     assert proxy.provider.models == [CHEAP_MODEL] * 2
 
 
-def test_title_goes_to_the_background_model(proxy, headers):
-    post(proxy.gateway, "/v1/messages", title_body(RACE) | {"stream": False}, headers)
+@pytest.mark.parametrize("body", [title_body, summary_body], ids=["title", "summary"])
+def test_title_and_summary_go_to_the_background_model(proxy, headers, body):
+    post(proxy.gateway, "/v1/messages", body(RACE) | {"stream": False}, headers)
     assert proxy.provider.models == [CHEAP_MODEL]
 
 

@@ -77,9 +77,9 @@ protos: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m pytest -m benchmark -s tests/benchmarks --results tests/benchmarks/results
 
-## bench-gateways: what asking adds to a request in each gateway, as a table
+## bench-gateways: what asking adds to a request in each gateway, as a table; ONLY='nginx or haproxy' for some of them
 bench-gateways: $(VENV)/.test
-	$(BIN)/python -m pytest -m benchmark -s tests/serving/gateways/test_added_latency.py
+	$(BIN)/python -m pytest -m benchmark -s tests/serving/gateways/test_added_latency.py -k '$(or $(ONLY),test)'
 
 # One set of pins for every Python from 3.11 and every platform; no registry is named in them.
 LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes

@@ -32,7 +32,6 @@ from .stored_text import TextKeeper
 from .telemetry import Telemetry
 from .tracing import Traced, Tracing
 from .upkeep import Upkeep
-from .weave import Routes
 
 
 def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
@@ -124,7 +123,6 @@ def _assemble(settings: Settings, router: Router, telemetry: Telemetry, access: 
         store=store,
         recorder=recorder,
         telemetry=telemetry,
-        weave=Routes(),
         upkeep=Upkeep(router, store, spending, telemetry, settings),
         access=access,
         watch=watch,

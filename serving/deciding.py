@@ -73,7 +73,7 @@ class Decider:
         if question.notes:
             noted = (*decision.codes, "asking_ignored")
             decision = replace(decision, reasons=decision.reasons + question.notes, codes=noted)
-        decision = replace(decision, latency_ms=latency_ms)
+        decision = replace(decision, decision_id=delivery.decision_id or decision.decision_id, latency_ms=latency_ms)
         if delivery.keep != "nothing":
             self._note(question, decision, answer.source, may_keep_text=delivery.keep == "all")
         return Answer(decision, answer.source)

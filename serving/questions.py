@@ -30,13 +30,14 @@ _ENVELOPE_MARK: Final = b'"request"'
 class Delivery:
     """A request as it came in: bytes, headers without secrets, and the path after `/v1/decide`.
 
-    `keep` says what of it may be recorded.
+    `keep` says what of it may be recorded; `decision_id` names the decision where the caller has a name for it.
     """
 
     body: bytes
     headers: Mapping[str, str]
     path: str
     keep: Keep = "all"
+    decision_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

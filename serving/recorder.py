@@ -148,6 +148,11 @@ class Recorder:
         """Return a decision that is not committed yet and in memory."""
         return self._waiting.get(decision_id)
 
+    def last_waiting(self, session_id: str) -> str | None:
+        """Return the id of a session's last decision that is not committed yet and in memory."""
+        records = reversed(list(self._waiting.values()))
+        return next((record.decision_id for record in records if record.session_id == session_id), None)
+
     def spooled(self, decision_id: str) -> DecisionRecord | None:
         """Return a decision that is not committed yet and on the disk; blocks."""
         return next(iter(self._find_spooled([decision_id])), None)

@@ -242,6 +242,7 @@ def decision_headers(decision: Decision) -> dict[str, str]:
         "x-pointsman-category": category,
         "x-pointsman-risk": risk,
         "x-pointsman-decision-id": header_value(decision.decision_id),
+        "x-pointsman-kind": decision.kind.value,
         "x-route-model": model,
         "x-route-class": category,
         "x-route-risk": risk,

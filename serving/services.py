@@ -13,7 +13,6 @@ from .settings import Settings
 from .store import Store
 from .telemetry import Telemetry
 from .upkeep import Upkeep
-from .weave import Routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,6 @@ class Services:
     upkeep: Upkeep
     access: Access
     watch: BundleWatch
-    weave: Routes
 
 
 def services_of(request: Request) -> Services:

@@ -121,6 +121,20 @@ class Store:
             raise DecisionNotFoundError
         return DecisionRecord.from_json(row)
 
+    def last_of_session(self, session_id: str) -> str | None:
+        """Return the id of a session's last decision."""
+        query = (
+            sa.select(DECISIONS.c.decision_id)
+            .where(DECISIONS.c.session_id == clean(session_id))
+            .order_by(DECISIONS.c.created_at.desc())
+            .limit(1)
+        )
+        try:
+            with self.engine.connect() as connection:
+                return connection.execute(query).scalar_one_or_none()
+        except SQLAlchemyError as exc:
+            raise failure_of(exc) from exc
+
     def feedback_of(self, decision_id: str) -> list[FeedbackRecord]:
         """Return the feedback on one decision, oldest first."""
         query = (

@@ -4,15 +4,16 @@ The contract's candidates are the only models that may be named, in Weave's own 
 to take, the most careful one is: preferred first, then of the highest tier, then the dearest.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import uuid4
 
 import orjson
 
 from pointsman.classifier.assessment import Decision
 from pointsman.classifier.catalog import Catalog
+from pointsman.classifier.identity import bounded_id, hash_parts
 
 SCHEMA: Final = "policy_router_v1"
 CAPABILITIES: Final[Mapping[str, Any]] = {
@@ -30,7 +31,9 @@ CAPABILITIES: Final[Mapping[str, Any]] = {
 _MODES: Final = frozenset({"serving", "shadow"})
 _TIERS: Final = {"high": 3, "maximum": 3, "mid": 2, "medium": 2, "low": 1}
 _MAX_REASON_CHARS: Final = 500
-_MAX_REMEMBERED: Final = 10_000
+_CLAUDE_CODE: Final = "claude-code"
+# Of decisions that may be learned from, and of no others.
+_DECISION_PREFIX: Final = "weave-"
 
 
 class ContractError(Exception):
@@ -84,6 +87,13 @@ class RouteQuestion:
             preferred=tuple(name for name in _items(sent, "preferred_models") if isinstance(name, str)),
             envelope=_envelope(sent, is_shadow=is_shadow),
         )
+
+    @property
+    def decision_id(self) -> str | None:
+        """Return what its decision is called, so that any worker finds it again; None where nothing may be learned."""
+        if not self.may_learn:
+            return None
+        return decision_id_of(self.route_id) if self.route_id else f"{_DECISION_PREFIX}{uuid4().hex}"
 
     def by_model(self, catalog: Catalog) -> dict[str, Candidate]:
         """Return the candidates that the catalogue has, by its names; of two with one name the first."""
@@ -142,7 +152,8 @@ def route_answer(question: RouteQuestion, decision: Decision | None, catalog: Ca
 class Given:
     """One `POST /feedback`."""
 
-    keys: tuple[str, ...]
+    decision_id: str | None
+    session_id: str | None
     is_good: bool | None
     comment: str | None
 
@@ -151,28 +162,19 @@ class Given:
         """Read a request, or raise `ContractError` for what is no object."""
         sent = _object(body)
         rating = {"up": True, "down": False}.get(str(sent.get("rating")))
-        keys = tuple(key for key in (_text(sent, "route_id"), _feedback_key(sent)) if key)
-        return cls(keys, rating, _text(sent, "feedback") or None)
+        route_id = _text(sent, "route_id")
+        named = decision_id_of(route_id) if route_id else None
+        return cls(named, bounded_id(_feedback_key(sent)), rating, _text(sent, "feedback") or None)
 
 
-class Routes:
-    """Which decision a route was, as long as feedback may come; the last 10,000. Not those that teach nothing."""
+def decision_id_of(route_id: str) -> str:
+    """Return what the decision of a route is called where it may be learned from."""
+    return f"{_DECISION_PREFIX}{hash_parts('weave', route_id)}"
 
-    def __init__(self) -> None:
-        self._decisions: OrderedDict[str, str] = OrderedDict()
 
-    def remember(self, question: RouteQuestion, decision: Decision) -> None:
-        for key in (question.route_id, question.feedback_key):
-            if not key:
-                continue
-            self._decisions.pop(key, None)
-            if question.may_learn:
-                self._decisions[key] = decision.decision_id
-        while len(self._decisions) > _MAX_REMEMBERED:
-            self._decisions.popitem(last=False)
-
-    def decision_of(self, given: Given) -> str | None:
-        return next((self._decisions[key] for key in given.keys if key in self._decisions), None)
+def may_be_judged(decision_id: str | None) -> bool:
+    """Say whether a decision is of a route that may be learned from."""
+    return decision_id is not None and decision_id.startswith(_DECISION_PREFIX)
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
@@ -218,6 +220,9 @@ def _envelope(sent: Mapping[str, Any], *, is_shadow: bool) -> Mapping[str, Any]:
         tools = [{"name": name} for name in _items(sent, "available_tools") if isinstance(name, str)]
         body["tools"] = tools or ([{"name": "unnamed"}] if sent.get("has_tools") else [])
     envelope: dict[str, Any] = {"request": body, "context_tokens": sent.get("estimated_input_tokens")}
+    if _text(sent, "client_app") == _CLAUDE_CODE:
+        # A system message inside its conversation is one of Anthropic's format, which not every model takes.
+        envelope["path"] = "/v1/messages"
     if session_id := _feedback_key(sent) or _text(sent, "client_session_id"):
         # A comparison must not move the session that it is compared with.
         envelope["session_id"] = f"shadow:{session_id}" if is_shadow else session_id

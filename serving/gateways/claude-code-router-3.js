@@ -1,16 +1,22 @@
 // A "Node.js script" rule of claude-code-router 3.x that asks Pointsman. In its settings: Routing, new rule, script, this
-// file, timeout 250 ms (the deadline), no target. Let the default model be the safe one: it takes what nobody decided.
+// file, timeout 1000 ms (more than the deadline below), no target. Let the default model be the safe one: it takes what
+// nobody decided.
 //
-// The router runs this as the body of an async function with `input` and `api`, and nothing else. What is thrown here and
-// what comes too late it counts and shows as the rule's diagnostics; after three in a minute it does not ask for 30 s.
+// The router runs this as the body of an async function with `input` and `api`, and nothing else. What is thrown here it
+// counts and shows as the rule's diagnostics; after three in a minute it does not ask for 30 s.
 const SETTINGS = {
   "url": "http://127.0.0.1:8095",
+  "deadlineMs": 250,
   "models": {
     "claude-opus-5-5": "anthropic/claude-opus-5-5",
     "claude-haiku-5-5": "anthropic/claude-haiku-5-5"
   }
 };
 
+// The models of the last turns, for when the service is away, and under `kept` how often that was so, by cause. Each run
+// begins anew, so they stand in a file. Where two runs meet, one may forget.
+const TURNS = "~/.claude-code-router/pointsman-turns.json";
+const MAX_TURNS = 200;
 // The router's own limit is 256 KiB.
 const MAX_BYTES = 240 * 1024;
 const SENT_FIELDS = [
@@ -18,10 +24,11 @@ const SENT_FIELDS = [
   "max_output_tokens", "thinking", "reasoning", "reasoning_effort", "output_config", "output_format",
   "response_format", "text", "prompt_cache_key", "client_metadata",
 ];
-const SENT_HEADERS = [
-  "x-pointsman-session", "x-claude-code-session-id", "x-claude-code-agent-id", "session-id", "thread-id",
-  "x-session-id", "x-session-affinity", "x-openai-subagent", "anthropic-version", "anthropic-beta",
+const SESSION_HEADERS = [
+  "x-pointsman-session", "x-claude-code-session-id", "session-id", "thread-id", "x-session-id", "x-session-affinity",
 ];
+const AGENT_HEADER = "x-claude-code-agent-id";
+const SENT_HEADERS = [...SESSION_HEADERS, AGENT_HEADER, "x-openai-subagent", "anthropic-version", "anthropic-beta"];
 
 const { body, headers } = input;
 const path = (input.url ?? "/v1/messages").split("?")[0];
@@ -89,16 +96,83 @@ const counted = { ...asked, context_tokens: input.tokenCount || undefined };
 if (size(content) > MAX_BYTES) content = JSON.stringify({ request: reduced(part), ...counted });
 if (size(content) > MAX_BYTES) content = JSON.stringify({ request: { prompt: input.summary?.lastUserText ?? "" }, ...counted });
 
-const answer = await api.fetch(`${SETTINGS.url}/v1/decide`, {
-  method: "POST", headers: { "content-type": "application/json" }, body: content,
-});
-if (answer.status !== 200) throw new Error(`no decision (status: ${answer.status})`);
-let named;
-try {
-  named = JSON.parse(answer.body).model;
-} catch {
-  throw new Error("no decision (garbage: the answer is no JSON)");
+async function decided() {
+  const answer = await api.fetch(`${SETTINGS.url}/v1/decide`, {
+    method: "POST", headers: { "content-type": "application/json" }, body: content,
+  }).catch(() => { throw new Error("unreachable: no connection, or no answer in HTTP"); });
+  if (answer.status !== 200) throw new Error(`status: ${answer.status}`);
+  let decision;
+  try {
+    decision = JSON.parse(answer.body);
+  } catch {
+    throw new Error("garbage: the answer is no JSON");
+  }
+  if (typeof decision?.model !== "string") throw new Error("garbage: the answer names no model");
+  if (!Object.hasOwn(SETTINGS.models, decision.model)) throw new Error("unknown_model: it is not configured here");
+  return decision;
 }
-if (typeof named !== "string") throw new Error("no decision (garbage: the answer names no model)");
-if (!Object.hasOwn(SETTINGS.models, named)) throw new Error("no decision (unknown_model: it is not configured here)");
-return { model: SETTINGS.models[named] };
+
+// There is no setTimeout here: a wait that nobody ends is one.
+const late = () => Atomics.waitAsync(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SETTINGS.deadlineMs).value.then(() => {
+  throw new Error(`timeout: none within ${SETTINGS.deadlineMs} ms`);
+});
+
+function sessionOf() {
+  const named = SESSION_HEADERS.map((name) => asked.headers[name]).find(Boolean) ?? input.sessionId;
+  if (named) return named;
+  const { user_id: user, session_id: session } = part.metadata ?? {};
+  try {
+    return JSON.parse(user).session_id;
+  } catch {
+    return session ?? body.prompt_cache_key ?? body.client_metadata?.session_id;
+  }
+}
+
+function agentOf() {
+  const { "thread-id": thread, "session-id": parent } = asked.headers;
+  return asked.headers[AGENT_HEADER] ?? (thread && parent && thread !== parent ? thread : "");
+}
+
+/** Say whether the request only carries a tool's result; behind it stands a turn that some model began. */
+function isToolLoop() {
+  const items = Array.isArray(body.messages) ? body.messages : Array.isArray(body.input) ? body.input : [];
+  const last = items.findLast((item) => item && !["system", "developer"].includes(item.role));
+  if (!last) return false;
+  if (last.role === "tool" || /_call_output$/.test(last.type ?? "")) return true;
+  if (last.role !== "user" || !Array.isArray(last.content)) return false;
+  const saidMore = last.content.some((item) => item?.type === "text" && !/^\s*<system-reminder>/.test(item.text ?? ""));
+  return !saidMore && last.content.some((item) => item?.type === "tool_result");
+}
+
+const session = sessionOf();
+const key = typeof session === "string" && session ? `${session}\n${agentOf()}`.slice(0, 500) : null;
+const memory = await api.fs.readJson(TURNS).catch(() => null);
+const turns = Array.isArray(memory?.turns) ? memory.turns : [];
+const kept = memory?.kept ?? {};
+const known = turns.find((turn) => turn.key === key);
+
+async function remember(turn) {
+  const others = turns.filter((other) => other.key !== key);
+  // Without the router's folder, or with a full disk, nothing is remembered.
+  await api.fs.writeJson(TURNS, { turns: [...others, turn].slice(-MAX_TURNS), kept }).catch(() => {});
+}
+
+try {
+  const decision = await Promise.race([decided(), late()]);
+  const model = SETTINGS.models[decision.model];
+  if (!key || decision.kind === "background") return { model };
+  // A turn that the default model carried while the service was away stays on it.
+  if (known?.isSafe && decision.kind === "tool_loop") return null;
+  if (known?.model !== model || known.isSafe) await remember({ key, model, isSafe: false });
+  return { model };
+} catch (error) {
+  const cause = error.message.split(":")[0];
+  if (key && known && isToolLoop()) {
+    kept[cause] = (kept[cause] ?? 0) + 1;
+    await remember(known);
+    return known.isSafe ? null : { model: known.model };
+  }
+  // Without tools it is a title or the like, and begins no turn.
+  if (key && body.tools?.length) await remember({ key, isSafe: true });
+  throw new Error(`no decision (${error.message})`);
+}

@@ -7,7 +7,8 @@
 const { readFileSync } = require("node:fs");
 const { join } = require("node:path");
 
-// Beside this file where `pointsman gateway` put both, else where the package holds it.
+// Where somebody put the client's index.cjs (under this name) and names.cjs beside this file, else where the package
+// holds them.
 const { Client } = load(join(__dirname, "pointsman-client.cjs"), join(__dirname, "..", "clients", "js", "index.cjs"));
 
 // The router may load this module anew for each request; what is under way must outlive that.

@@ -16,7 +16,10 @@ _LISTENS: Final = {
     "haproxy": ("http://127.0.0.1:8080", None),
 }
 #: Gateways with settings of their own for the rest: where they listen is not in what is written here.
-_OWN_ADDRESS: Final = ("claude-code-router-3", "weave")
+_OWN_ADDRESS: Final = {
+    "claude-code-router-3": "Add it in the router's window as a routing rule; clients are set up there, too.",
+    "weave": "Put its lines into the environment of Weave Router; clients are set up there.",
+}
 
 
 class GatewayCommand:
@@ -51,9 +54,18 @@ class GatewayCommand:
             print(f"wrote {path}")
         for sentence in left_out:
             print(sentence)
-        if args.name in _LISTENS:
-            print(f"It reads {', '.join(keys_of(catalog))}; `pointsman env {args.name}` says what a client needs.")
+        print(_next_step(args.name, keys_of(catalog)))
         return 0
+
+
+def _next_step(gateway: str, keys: list[str]) -> str:
+    if gateway not in _LISTENS:
+        return _OWN_ADDRESS[gateway]
+    _, own_key = _LISTENS[gateway]
+    said = f"`pointsman env {gateway}` says what a client needs."
+    if own_key is None:
+        return f"The client's own key goes to the provider; {said}"
+    return f"It reads {', '.join([own_key, *keys])} from its environment; {said}"
 
 
 class EnvCommand:
@@ -72,6 +84,11 @@ class EnvCommand:
 
         from .environment import Listener, client_lines, profile_lines
 
+        if args.name in _OWN_ADDRESS:
+            print(
+                f"pointsman: {args.name} listens where its own settings say. {_OWN_ADDRESS[args.name]}", file=sys.stderr
+            )
+            return 2
         gateway = args.name if args.name in _LISTENS else args.gateway
         base_url, key = _LISTENS[gateway]
         listener = Listener(args.base_url or base_url, key)

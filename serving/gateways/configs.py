@@ -15,6 +15,7 @@ import yaml
 
 from pointsman.classifier.catalog import Catalog, Model
 from pointsman.classifier.errors import ClassifierError
+from pointsman.serving.asker import DEFAULT_DEADLINE_MS
 from pointsman.serving.client import DEFAULT_URL
 
 _FOLDER: Final = Path(__file__).parent
@@ -206,7 +207,7 @@ def _haproxy(plan: Plan) -> Files:
 def _claude_code_router_3(plan: Plan) -> Files:
     names = {model.name: f"{model.provider}/{model.name}" for model in plan.models}
     text = (_FOLDER / "claude-code-router-3.js").read_text(encoding="utf-8")
-    settings = json.dumps({"url": plan.url, "models": names}, indent=2)
+    settings = json.dumps({"url": plan.url, "deadlineMs": DEFAULT_DEADLINE_MS, "models": names}, indent=2)
     return {
         "claude-code-router-3.js": _replaced(text, r"(?s)const SETTINGS = \{.*?\n\};", f"const SETTINGS = {settings};")
     }

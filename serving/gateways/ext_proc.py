@@ -191,6 +191,7 @@ def _note(choice: Choice) -> dict[str, str]:
     return {
         "failure": choice.failure.value if choice.failure else "",
         "decision_id": choice.decision_id or "",
+        "kind": str((choice.decision or {}).get("kind", "")),
     }
 
 

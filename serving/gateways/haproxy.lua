@@ -1,21 +1,30 @@
 -- HAProxy asks Pointsman before it passes a message on. Settings are the setenv lines of haproxy.cfg.
 --
--- The body is not parsed: it goes into the envelope as it is, and only its model is replaced.
+-- The body is not parsed while the service answers: it goes into the envelope as it is, and only its model is replaced.
 -- core.tcp, not core.httpclient: in 2.6 that one tries again for seconds when nobody listens. Not SPOE: an agent that is
 -- down costs the whole deadline there, one that is up needs a process of its own, and neither can rewrite a body.
 
 local MAX_ANSWER_BYTES = 1024 * 1024
-local SENT_HEADERS = {
-  "x-pointsman-session", "x-claude-code-session-id", "x-claude-code-agent-id", "session-id", "thread-id",
-  "x-session-id", "x-session-affinity", "x-openai-subagent", "anthropic-version", "anthropic-beta",
-}
-
 local HOST, PORT = os.getenv("POINTSMAN_SERVICE"):match("^(.*):(%d+)$")
 local DEADLINE_S = tonumber(os.getenv("POINTSMAN_DEADLINE_MS")) / 1000
 local SAFE_MODEL = os.getenv("POINTSMAN_SAFE_MODEL")
 -- The catalogue's names to the provider's.
 local MODELS = {}
-for named, own in os.getenv("POINTSMAN_MODELS"):gmatch("([^,=]+)=([^,=]+)") do MODELS[named] = own end
+-- The provider's names, as the table of turns numbers them: the safe one first.
+local NUMBERED = { SAFE_MODEL }
+for named, own in os.getenv("POINTSMAN_MODELS"):gmatch("([^,=]+)=([^,=]+)") do
+  MODELS[named] = own
+  NUMBERED[#NUMBERED + 1] = own
+end
+
+-- From here to the next such line envoy.lua and haproxy.lua are the same: what a request says of itself.
+
+local SESSION_HEADERS = {
+  "x-pointsman-session", "x-claude-code-session-id", "session-id", "thread-id", "x-session-id", "x-session-affinity",
+}
+local AGENT_HEADER = "x-claude-code-agent-id"
+local SENT_HEADERS = { AGENT_HEADER, "x-openai-subagent", "anthropic-version", "anthropic-beta" }
+for _, name in ipairs(SESSION_HEADERS) do SENT_HEADERS[#SENT_HEADERS + 1] = name end
 
 local function quoted(text)
   local escaped = text:gsub('[%c"\\\127-\255]', function(character)
@@ -58,14 +67,156 @@ local function find_model(text)
   end
 end
 
-local function envelope(txn, body)
-  local headers, sent, allowed = txn.http:req_get_headers(), {}, {}
+-- The envelope of a request; `header` gives one of its headers, or nil.
+local function envelope(header, path, body, models)
+  local sent, allowed = {}, {}
   for _, name in ipairs(SENT_HEADERS) do
-    if headers[name] then sent[#sent + 1] = quoted(name) .. ":" .. quoted(headers[name][0]) end
+    local value = header(name)
+    if value then sent[#sent + 1] = quoted(name) .. ":" .. quoted(value) end
   end
-  for name in pairs(MODELS) do allowed[#allowed + 1] = quoted(name) end
-  return '{"headers":{' .. table.concat(sent, ",") .. '},"path":' .. quoted(txn.sf:path()) ..
+  for name in pairs(models) do allowed[#allowed + 1] = quoted(name) end
+  return '{"headers":{' .. table.concat(sent, ",") .. '},"path":' .. quoted(path) ..
     ',"models":[' .. table.concat(allowed, ",") .. '],"request":' .. body .. "}"
+end
+
+local MAX_DEPTH = 100
+local ESCAPED = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
+local LITERALS = { ["true"] = true, ["false"] = false, ["null"] = false }
+local read_value
+
+local function read_string(text, at)
+  local ending = text:sub(at, at) == '"' and string_end(text, at) or error("no string")
+  -- \uXXXX stays as it is: names are compared, and nothing here is shown.
+  local content = text:sub(at + 1, ending - 1):gsub("\\([^u])", function(one) return ESCAPED[one] or one end)
+  return content, ending + 1
+end
+
+local function skip(text, at, expected)
+  at = text:find("%S", at) or error("no end")
+  if not expected then return at end
+  return text:sub(at, at) == expected and at + 1 or error("no " .. expected)
+end
+
+-- An object or a list that begins at `at`, and what follows it.
+local function read_many(text, at, depth)
+  if depth > MAX_DEPTH then error("too deep") end
+  local is_list = text:sub(at, at) == "["
+  local closing, result = is_list and "]" or "}", {}
+  at = skip(text, at + 1)
+  if text:sub(at, at) == closing then return result, at + 1 end
+  while true do
+    local key, value = #result + 1, nil
+    if not is_list then
+      key, at = read_string(text, at)
+      at = skip(text, at, ":")
+    end
+    value, at = read_value(text, at, depth + 1)
+    result[key] = value
+    at = skip(text, at)
+    if text:sub(at, at) == closing then return result, at + 1 end
+    at = skip(text, skip(text, at, ","))
+  end
+end
+
+-- A value of JSON and what follows it; null reads as false.
+read_value = function(text, at, depth)
+  at = skip(text, at)
+  local first = text:sub(at, at)
+  if first == '"' then return read_string(text, at) end
+  if first == "{" or first == "[" then return read_many(text, at, depth) end
+  local word, after = text:match("^([%w%+%-%.]+)()", at)
+  if LITERALS[word] ~= nil then return LITERALS[word], after end
+  return tonumber(word) or error("no value"), after
+end
+
+-- A body as tables; an empty one for what is no object. Read only where the service does not say it.
+local function parsed(text)
+  local is_read, value = pcall(read_value, text, 1, 0)
+  return is_read and type(value) == "table" and value or {}
+end
+
+local function member(value, key)
+  return type(value) == "table" and value[key] or nil
+end
+
+local function has_text(value)
+  return type(value) == "string" and value:find("%S") ~= nil
+end
+
+local function user_session(user_id)
+  if type(user_id) ~= "string" then return nil end
+  if user_id:find("^%s*{") then return member(parsed(user_id), "session_id") end
+  return user_id:match("_session_(.+)$")
+end
+
+local function session_in(body)
+  local metadata = member(body, "metadata")
+  local names = {
+    user_session(member(metadata, "user_id")) or false, member(metadata, "session_id") or false,
+    member(body, "prompt_cache_key") or false, member(member(body, "client_metadata"), "session_id") or false,
+  }
+  for _, name in ipairs(names) do if has_text(name) then return name end end
+end
+
+-- The name of a request's session and agent; `in_body` gives the session where no header does. Nil where nothing does.
+local function turn_key(header, in_body)
+  local session
+  for _, name in ipairs(SESSION_HEADERS) do session = session or header(name) end
+  if not has_text(session) then session = in_body() end
+  if not has_text(session) then return nil end
+  -- A subagent: Claude Code names it, one of Codex has a thread of its own in its parent's session.
+  local thread, parent = header("thread-id"), header("session-id")
+  local agent = header(AGENT_HEADER) or (thread and parent and thread ~= parent and thread) or ""
+  return session:match("^%s*(.-)%s*$") .. "\n" .. agent
+end
+
+-- Whether a request only carries a tool's result; behind it stands a turn that some model began.
+local function is_tool_loop(body)
+  local items = member(body, "messages") or member(body, "input")
+  local last
+  for _, item in ipairs(type(items) == "table" and items or {}) do
+    local role = member(item, "role")
+    if type(item) == "table" and role ~= "system" and role ~= "developer" then last = item end
+  end
+  if not last then return false end
+  if last.role == "tool" or tostring(last.type):find("_call_output$") then return true end
+  if last.role ~= "user" or type(last.content) ~= "table" then return false end
+  local has_result = false
+  for _, part in ipairs(last.content) do
+    local kind, text = member(part, "type"), member(part, "text")
+    if kind == "text" and not (type(text) == "string" and text:find("^%s*<system%-reminder>")) then return false end
+    has_result = has_result or kind == "tool_result"
+  end
+  return has_result
+end
+
+-- Without tools a request is a title or the like, and begins no turn.
+local function begins_turns(body)
+  return type(body.tools) == "table" and next(body.tools) ~= nil
+end
+
+-- What envoy.lua and haproxy.lua share ends here.
+
+-- What each session's turn is on, for when the service is away: a stick table, which all threads share. Lua may read it;
+-- what is set here the configuration writes. Twice the model's number, and one more where it is only the safe one.
+
+local function turn_name(txn, key)
+  return txn.c:hex(txn.c:sha1(key))
+end
+
+local function remembered(txn, key)
+  local entry = core.backends.pointsman_turns.stktable:lookup(turn_name(txn, key))
+  local model = entry and NUMBERED[entry.gpt0 // 2]
+  return model and { model = model, is_safe = entry.gpt0 % 2 == 1 }
+end
+
+local function remember(txn, key, model, is_safe)
+  for number, own in ipairs(NUMBERED) do
+    if own == model then
+      txn:set_var("txn.pointsman_turn", turn_name(txn, key))
+      return txn:set_var("txn.pointsman_turn_model", 2 * number + (is_safe and 1 or 0))
+    end
+  end
 end
 
 local function now_s()
@@ -118,31 +269,58 @@ local function asked(content)
   return answer, failure
 end
 
--- The model of the decision, or nil with the cause.
-local function decided(txn, body)
+-- The decision, or nil with the cause.
+local function decided(txn, header, body)
   local is_packed = txn.sf:req_hdr("content-encoding") ~= ""
   local is_part = (tonumber(txn.sf:req_hdr("content-length")) or 0) > #body
   if is_packed or is_part then return nil, "unread" end
-  local answer, failure = asked(envelope(txn, body))
+  local answer, failure = asked(envelope(header, txn.sf:path(), body, MODELS))
   if failure then return nil, failure end
-  -- The service writes `model` first, for readers like this one.
-  local named = answer:match('^%s*{%s*"model"%s*:%s*"([^"\\]+)"')
-  if not named then return nil, "garbage" end
-  if not MODELS[named] then return nil, "unknown_model" end
-  return MODELS[named], nil, answer:match('"decision_id"%s*:%s*"([%w%-]+)"')
+  local decision = parsed(answer)
+  if type(decision.model) ~= "string" then return nil, "garbage" end
+  if not MODELS[decision.model] then return nil, "unknown_model" end
+  return decision
+end
+
+-- The model of an answer; a turn that the safe model carried while the service was away stays on it.
+local function accepted(txn, header, decision)
+  local model = MODELS[decision.model]
+  if decision.kind == "background" then return model end
+  local key = turn_key(header, function() return decision.session_id end)
+  if not key then return model end
+  local turn = remembered(txn, key)
+  local is_kept = turn and turn.is_safe and decision.kind == "tool_loop"
+  -- Written again though it may be the same: what is used stays in the table.
+  remember(txn, key, is_kept and turn.model or model, is_kept)
+  return is_kept and turn.model or model
+end
+
+-- The model without an answer: that of the turn under way, else the safe one.
+local function carried(txn, header, text)
+  local body = parsed(text)
+  local key = turn_key(header, function() return session_in(body) end)
+  local turn = key and is_tool_loop(body) and remembered(txn, key)
+  if turn then return turn.model end
+  if key and begins_turns(body) then remember(txn, key, SAFE_MODEL, true) end
+  return SAFE_MODEL
 end
 
 core.register_action("pointsman", { "http-req" }, function(txn)
   local body = txn.sf:req_body() or ""
-  local model, failure, decision_id = decided(txn, body)
-  if failure then
-    model = SAFE_MODEL
+  local headers = txn.http:req_get_headers()
+  local function header(name) return headers[name] and headers[name][0] end
+  local model
+  local decision, failure = decided(txn, header, body)
+  if decision then
+    model = accepted(txn, header, decision)
+    txn:set_var("txn.pointsman_decision_id", tostring(decision.decision_id))
+  else
+    model = carried(txn, header, body)
     txn:Warning("no decision (" .. failure .. "), so " .. model .. " takes the request")
     txn:set_var("txn.pointsman_failure", failure)
   end
   -- A backend may be chosen by this variable, where a model has an address of its own.
   txn:set_var("txn.pointsman_model", model)
-  if decision_id then txn:set_var("txn.pointsman_decision_id", decision_id) end
   local first, last = find_model(body)
   if not first then return end
   txn:set_var("txn.pointsman_first", first)

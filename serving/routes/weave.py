@@ -8,14 +8,16 @@ from uuid import uuid4
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 
 from pointsman.classifier.records import FeedbackRecord, utc_now
 from pointsman.serving.bodies import read_body
+from pointsman.serving.errors import DecisionNotFoundError
 from pointsman.serving.questions import Delivery, Keep
 from pointsman.serving.routes.feedback import commit
 from pointsman.serving.services import Services, services_of
 from pointsman.serving.telemetry import SAFE_DEFAULTS
-from pointsman.serving.weave import CAPABILITIES, ContractError, Given, RouteQuestion, route_answer
+from pointsman.serving.weave import CAPABILITIES, ContractError, Given, RouteQuestion, may_be_judged, route_answer
 
 router = APIRouter(tags=["weave"])
 
@@ -61,8 +63,7 @@ async def route(request: Request) -> JSONResponse:
         services.telemetry.observe(SAFE_DEFAULTS, cause="no_known_candidate")
         return JSONResponse(route_answer(question, None, catalog, sha256))
     envelope = orjson.dumps({**question.envelope, "models": models})
-    answer = await services.decider.answer(Delivery(envelope, {}, "", keep=_keep(question)))
-    services.weave.remember(question, answer.decision)
+    answer = await services.decider.answer(Delivery(envelope, {}, "", _keep(question), question.decision_id))
     return JSONResponse(route_answer(question, answer.decision, catalog, sha256))
 
 
@@ -80,9 +81,16 @@ async def feedback(request: Request) -> JSONResponse:
     """Store a person's verdict on the last decision of a route or session, where learning from it is allowed."""
     services = services_of(request)
     given = Given.read(await _body(request, services))
-    decision_id = services.weave.decision_of(given)
-    if decision_id is None or given.is_good is None:
+    if given.is_good is None:
         return JSONResponse({"ok": True, "stored": False})
+    last_id = await run_in_threadpool(_last_decision, services, given.session_id)
+    for decision_id in (given.decision_id, last_id):
+        if decision_id is not None and await _is_stored(services, given, decision_id):
+            return JSONResponse({"ok": True, "stored": True})
+    return JSONResponse({"ok": True, "stored": False})
+
+
+async def _is_stored(services: Services, given: Given, decision_id: str) -> bool:
     record = FeedbackRecord(
         feedback_id=uuid4().hex,
         decision_id=decision_id,
@@ -93,8 +101,19 @@ async def feedback(request: Request) -> JSONResponse:
         comment=given.comment if services.settings.store_text else None,
         source=_SOURCE,
     )
-    await commit(services, record)
-    return JSONResponse({"ok": True, "stored": True})
+    try:
+        await commit(services, record)
+    except DecisionNotFoundError:
+        return False
+    return True
+
+
+def _last_decision(services: Services, session_id: str | None) -> str | None:
+    """Return the last decision of a session, whichever worker took it, if it may be judged."""
+    if session_id is None:
+        return None
+    last = services.recorder.last_waiting(session_id) or services.store.last_of_session(session_id)
+    return last if may_be_judged(last) else None
 
 
 def _keep(question: RouteQuestion) -> Keep:

@@ -30,6 +30,13 @@ def claude_body(*prompts, tool_results=0, **fields):
     } | fields
 
 
+def environment_body(prompt, **fields):
+    """Claude Code's request in the layout of the 5.5 family: a system message stands in the conversation."""
+    body = claude_body(prompt, **fields)
+    body["messages"].append({"role": "system", "content": [{"type": "text", "text": "Environment"}]})
+    return body
+
+
 def title_body(prompt):
     """The request for a session's title that interactive Claude Code sends beside the first."""
     schema = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
@@ -38,6 +45,11 @@ def title_body(prompt):
         tools=[],
         output_config={"format": {"type": "json_schema", "schema": schema}},
     )
+
+
+def summary_body(prompt):
+    """The request that folds a conversation into a summary, with the system prompt and tools of a turn."""
+    return claude_body(prompt, "CRITICAL: Respond with TEXT ONLY. Summarise what happened so far.")
 
 
 def chat_body(prompt):

@@ -48,7 +48,6 @@ class FakeAssessor:
         )
 
 
-def fake_router(assessor=None, sessions=None):
+def fake_router(assessor=None, sessions=None, policy=DEFAULT_POLICY):
     """Return a real router around a fake assessor."""
-    catalog, policy = Catalog.load(DEFAULT_CATALOG), Policy.load(DEFAULT_POLICY)
-    return Router(assessor or FakeAssessor(), catalog, policy, sessions)
+    return Router(assessor or FakeAssessor(), Catalog.load(DEFAULT_CATALOG), Policy.load(policy), sessions)

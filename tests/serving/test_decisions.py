@@ -76,6 +76,7 @@ def test_headers_say_the_same_as_the_body(client):
         "x-pointsman-category": "debugging",
         "x-pointsman-risk": "high",
         "x-pointsman-decision-id": answer["decision_id"],
+        "x-pointsman-kind": answer["kind"],
         "x-route-model": answer["model"],
         "x-route-class": "debugging",
         "x-route-risk": "high",

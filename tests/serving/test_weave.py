@@ -1,14 +1,18 @@
 """The endpoints of Weave Router's `policy_router_v1`, as its published description has them."""
 
 import re
+from uuid import uuid4
 
 import pytest
 from starlette.testclient import TestClient
 
 from pointsman.serving.app import create_app
+from pointsman.serving.weave import decision_id_of
 
 from .clients import RACE, TYPO
 from .conftest import wait_until_ready
+from .gateways.processes import eventually
+from .processes import ServeProcess
 
 OPUS = {
     "roster_id": "anthropic/claude-opus-5-5",
@@ -126,6 +130,14 @@ def test_tool_loop_stays_on_its_model_without_inference(client, assessor):
     assert assessor.n_calls == 1
 
 
+@pytest.mark.parametrize(("later", "chosen"), [([], "qwen"), ([{"role": "system", "text": "Environment"}], "opus")])
+def test_model_that_lacks_the_shape_of_the_body_is_avoided(client, later, chosen):
+    qwen = HAIKU | {"roster_id": "qwen", "catalog_id": "qwen3-coder-plus", "upstream_id": "qwen3-coder-plus"}
+    messages = [{"role": "user", "text": TYPO}, *later]
+    answer = routed(client, TYPO, conversation_messages=messages, candidates=[OPUS | {"roster_id": "opus"}, qwen])
+    assert answer["selected_roster_id"] == chosen
+
+
 def test_size_that_weave_estimates_counts(client):
     small = OPUS | {"roster_id": "small", "catalog_id": "claude-haiku-4-5", "upstream_id": "claude-haiku-4-5"}
     fields = {"candidates": [small, HAIKU | {"catalog_id": "claude-haiku-5-5"}], "estimated_input_tokens": 500_000}
@@ -175,6 +187,46 @@ def test_nothing_is_learned_where_it_is_not_allowed(client, fields):
     routed(client, RACE, **fields)
     assert client.post("/feedback", json={"rating": "up", "route_id": "route-1"}).json()["stored"] is False
     assert feedback_rows(client) == []
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """Two services on one database, each a process of its own."""
+    database = tmp_path_factory.mktemp("shared") / "records.sqlite"
+    folders = [tmp_path_factory.mktemp(name) for name in ("one", "other")]
+    services = [ServeProcess(folder, f"sqlite:///{database}") for folder in folders]
+    yield [service.start().http for service in services]
+    for service in services:
+        service.kill()
+
+
+@pytest.mark.parametrize("name", ["route_id", "feedback_key"])
+def test_verdict_finds_the_decision_of_another_worker(workers, name):
+    one, other = workers
+    fields = {"route_id": uuid4().hex, "feedback_key": uuid4().hex, "feedback_role": ""}
+    routed(one, RACE, **fields)
+    verdict = {"rating": "down", name: fields[name]}
+    # A decision is written a moment after its answer.
+    eventually(lambda: other.post("/feedback", json=verdict).json()["stored"])
+    assert other.post("/outcome", json={"route_id": fields["route_id"]}).json() == {"ok": True}
+
+
+def test_last_decision_of_a_session_counts_whichever_worker_took_it(workers):
+    session = {"feedback_key": uuid4().hex, "feedback_role": ""}
+    for number, worker in enumerate([*workers, workers[0]]):
+        routed(worker, f"{RACE} {number}", route_id=f"{session['feedback_key']}-{number}", **session)
+    last = decision_id_of(f"{session['feedback_key']}-2")
+    eventually(lambda: workers[1].get(f"/v1/decisions/{last}").status_code == 200)
+    assert workers[1].post("/feedback", json={"rating": "up", **session}).json()["stored"]
+    row = workers[1].get(f"/v1/decisions/{last}").json()
+    assert [given["outcome"] for given in row["feedback"]] == ["success"]
+
+
+def test_what_another_worker_may_not_learn_from_is_not_judged(workers):
+    session = {"feedback_key": uuid4().hex, "feedback_role": ""}
+    routed(workers[0], RACE, route_id=f"{session['feedback_key']}-0", training_allowed=False, **session)
+    with pytest.raises(AssertionError, match="did not come to hold"):
+        eventually(lambda: workers[1].post("/feedback", json={"rating": "up", **session}).json()["stored"], wait_s=1)
 
 
 def test_shadow_leaves_no_record_and_moves_no_session(client):

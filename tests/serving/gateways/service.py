@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import uvicorn
@@ -17,11 +18,11 @@ from ..fakes import fake_router
 
 
 @contextmanager
-def running_service(database: Path) -> Iterator[Server]:
-    """Serve until the block ends. Tests that share it name sessions of their own."""
+def running_service(database: Path, **router: Any) -> Iterator[Server]:
+    """Serve until the block ends. Tests that share it name sessions of their own; `router` as for `fake_router`."""
     settings = load_settings(database_url=f"sqlite:///{database}", decide_timeout_s=20)
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(create_app(settings, fake_router()), log_config=None, ws="none")
+    config = uvicorn.Config(create_app(settings, fake_router(**router)), log_config=None, ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

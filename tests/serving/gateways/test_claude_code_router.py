@@ -2,31 +2,30 @@
 
 import json
 from collections import namedtuple
+from contextlib import contextmanager
 
 import pytest
 
 from ..claude_code import API_KEY
-from ..clients import RACE, TYPO, claude_body, title_body
+from ..clients import RACE, TYPO, claude_body, environment_body, summary_body, title_body
 from ..test_claude_code import CLIENT_MODEL
-from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, post, run_claude, upstream
-from .processes import SHIPPED, eventually, free_port, npm_gateway, running, shipped, tool
+from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, fresh_session, post, run_claude, upstream
+from .processes import SHIPPED, claude_code_router, eventually, free_port, running, shipped, tool
 from .relay import BAD_MOODS
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(600)]
 
-VERSION = "2.0.0"
 Setup = namedtuple("Setup", "gateway provider folder")
 
 
-@pytest.fixture(scope="module")
-def setup(wire, tmp_path_factory):
-    package = npm_gateway(f"claude-code-router-{VERSION}", f"@musistudio/claude-code-router@{VERSION}")
-    folder = tmp_path_factory.mktemp("ccr")
+@contextmanager
+def started(folder, wire, **changes):
+    package = claude_code_router()
     home = folder / ".claude-code-router"
     home.mkdir()
     port = free_port()
     with upstream() as provider:
-        changes = {
+        changes |= {
             "http://127.0.0.1:8095": wire.url,
             "https://api.anthropic.com": provider.url,
             '"claude_code_router.cjs"': json.dumps(str(SHIPPED / "claude_code_router.cjs")),
@@ -39,6 +38,20 @@ def setup(wire, tmp_path_factory):
         environment = {"CCR_API_KEY": API_KEY, "ANTHROPIC_API_KEY": "upstream-key"}
         with running(command, port, folder, environment=environment, ready="/health", wait_s=60) as gateway:
             yield Setup(gateway, provider, folder)
+
+
+@pytest.fixture(scope="module")
+def setup(wire, tmp_path_factory):
+    with started(tmp_path_factory.mktemp("ccr"), wire) as setup:
+        yield setup
+
+
+@pytest.fixture(scope="module")
+def renamed(frugal, tmp_path_factory):
+    """With Qwen's name for the cheap model, which takes no system message inside a conversation."""
+    changes = {'"claude-haiku-5-5": "anthropic,claude-haiku-5-5"': '"qwen3-coder-plus": "anthropic,claude-haiku-5-5"'}
+    with started(tmp_path_factory.mktemp("ccr-renamed"), frugal.wire, **changes) as setup:
+        yield setup
 
 
 @pytest.fixture
@@ -94,8 +107,32 @@ def test_tool_loop_keeps_its_model_when_the_service_dies(router, relay, headers)
     assert router.provider.models == [CHEAP_MODEL] * 2
 
 
-def test_title_goes_to_the_background_model(router, headers):
-    post(router.gateway, "/v1/messages", title_body(RACE) | {"stream": False}, headers)
+def test_tool_loop_keeps_the_safe_model_when_the_service_comes_back(router, relay, headers):
+    relay.turn("dead")
+    post(router.gateway, "/v1/messages", claude_body(TYPO, stream=False), headers)
+    relay.turn("passing")
+    post(router.gateway, "/v1/messages", claude_body(TYPO, tool_results=1, stream=False), headers)
+    assert router.provider.models == [CAREFUL_MODEL] * 2
+
+
+def test_model_that_lacks_the_shape_of_the_body_is_avoided(renamed):
+    renamed.provider.clear()
+    for body in (claude_body(TYPO, stream=False), environment_body(TYPO, stream=False)):
+        post(renamed.gateway, "/v1/messages", body, fresh_session())
+    assert renamed.provider.models == [CHEAP_MODEL, CAREFUL_MODEL]
+
+
+def test_what_the_router_has_to_rewrite_is_named(renamed, frugal):
+    frugal.wire.sent.clear()
+    body = claude_body(TYPO, thinking={"type": "adaptive"}, stream=False)
+    post(renamed.gateway, "/v1/messages", body, fresh_session())
+    decision = json.loads(bytes(frugal.wire.sent).partition(b"\r\n\r\n")[2])
+    assert "The gateway must drop or rewrite thinking_adaptive for qwen3-coder-plus." in decision["reasons"]
+
+
+@pytest.mark.parametrize("body", [title_body, summary_body], ids=["title", "summary"])
+def test_title_and_summary_go_to_the_background_model(router, headers, body):
+    post(router.gateway, "/v1/messages", body(RACE) | {"stream": False}, headers)
     assert router.provider.models == [CHEAP_MODEL]
 
 

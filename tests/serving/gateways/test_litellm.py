@@ -5,24 +5,27 @@ from collections import namedtuple
 import pytest
 
 from ..claude_code import API_KEY
-from ..clients import RACE, TYPO, chat_body, claude_body, responses_body, title_body
+from ..clients import RACE, TYPO, chat_body, claude_body, environment_body, responses_body, summary_body, title_body
 from ..test_claude_code import CLIENT_MODEL
-from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, post, run_claude, upstream
-from .processes import free_port, packages, python_gateway, running, shipped
+from .agents import CAREFUL_MODEL, CHEAP_MODEL, FILE_RACE, KEY_HEADERS, fresh_session, post, run_claude, upstream
+from .processes import LITELLM_VERSION, free_port, packages, python_gateway, running, shipped
 from .relay import BAD_MOODS
 
 # Its start takes half a minute on a machine at rest, its installation some more.
 pytestmark = [pytest.mark.gateway, pytest.mark.timeout(1200)]
 
-VERSION = "1.106.2"
-REQUIREMENTS = (f"litellm[proxy]=={VERSION}", "numpy>=2.1", "onnxruntime>=1.23", "orjson>=3.11")
+REQUIREMENTS = (f"litellm[proxy]=={LITELLM_VERSION}", "numpy>=2.1", "onnxruntime>=1.23", "orjson>=3.11")
 Setup = namedtuple("Setup", "gateway provider")
 #: The machine is shared: an answer that comes should not be late. What never comes is still not waited for.
 PATIENCE = {"deadline_ms: 250": "deadline_ms: 3000"}
 
 
+def litellm_bin():
+    return python_gateway(f"litellm-{LITELLM_VERSION}", *REQUIREMENTS)
+
+
 def start(folder, config):
-    bin_folder = python_gateway(f"litellm-{VERSION}", *REQUIREMENTS)
+    bin_folder = litellm_bin()
     (folder / "config.yaml").write_text(config)
     port = free_port()
     environment = {
@@ -121,8 +124,17 @@ def test_tool_loop_keeps_its_model_when_the_service_dies(litellm, relay, headers
     assert litellm.provider.models == [CHEAP_MODEL] * 2
 
 
-def test_title_goes_to_the_background_model(litellm, headers):
-    post(litellm.gateway, "/v1/messages", title_body(RACE) | {"stream": False}, headers)
+def test_tool_loop_keeps_the_safe_model_when_the_service_comes_back(litellm, relay, headers):
+    relay.turn("dead")
+    post(litellm.gateway, "/v1/messages", claude_body(TYPO, stream=False), headers)
+    relay.turn("passing")
+    post(litellm.gateway, "/v1/messages", claude_body(TYPO, tool_results=1, stream=False), headers)
+    assert litellm.provider.models == [CAREFUL_MODEL] * 2
+
+
+@pytest.mark.parametrize("body", [title_body, summary_body], ids=["title", "summary"])
+def test_title_and_summary_go_to_the_background_model(litellm, headers, body):
+    post(litellm.gateway, "/v1/messages", body(RACE) | {"stream": False}, headers)
     assert litellm.provider.models == [CHEAP_MODEL]
 
 
@@ -148,6 +160,31 @@ def test_credentials_reach_neither_the_service_nor_the_log(litellm, relay, heade
     assert API_KEY.encode() not in relay.received
     assert all(name.encode() not in bytes(relay.received).lower() for name in KEY_HEADERS)
     assert API_KEY not in litellm.gateway.log
+
+
+@pytest.fixture(scope="module")
+def renamed(frugal, tmp_path_factory):
+    """With Qwen's name for the cheap group, which takes no system message inside a conversation."""
+    with upstream() as provider:
+        changes = {"http://127.0.0.1:8095": frugal.wire.url, "https://api.anthropic.com": provider.url} | PATIENCE
+        changes["claude-haiku-5-5: cheap"] = "qwen3-coder-plus: cheap"
+        with start(tmp_path_factory.mktemp("litellm-renamed"), shipped("litellm.yaml", changes)) as gateway:
+            yield Setup(gateway, provider)
+
+
+def test_model_that_lacks_the_shape_of_the_body_is_avoided(renamed):
+    renamed.provider.clear()
+    for body in (claude_body(TYPO, stream=False), environment_body(TYPO, stream=False)):
+        post(renamed.gateway, "/v1/messages", body, fresh_session())
+    assert renamed.provider.models == [CHEAP_MODEL, CAREFUL_MODEL]
+
+
+def test_what_has_to_be_rewritten_is_named(renamed, frugal, headers):
+    body = claude_body(TYPO, thinking={"type": "adaptive"}, stream=False)
+    answer = post(renamed.gateway, "/v1/messages", body, headers)
+    decision_id = answer.headers["x-pointsman-decision-id"]
+    row = frugal.service.http.get(f"/v1/decisions/{decision_id}").raise_for_status().json()
+    assert "The gateway must drop or rewrite thinking_adaptive for qwen3-coder-plus." in row["reasons"]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pointsman.classifier.commands import build_parser
 from pointsman.serving.fail_open import Failure
 from pointsman.serving.gateways.litellm import LiteLLMSettings
 
+from . import processes
 from .processes import ROOT, SHIPPED
 
 README = (SHIPPED / "README.md").read_text(encoding="utf-8")
@@ -61,3 +62,35 @@ def test_package_data_holds_every_shipped_file():
     data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
     matched = {path for pattern in data["pointsman.serving.gateways"] for path in SHIPPED.glob(pattern)}
     assert {path for path in SHIPPED.iterdir() if path.is_file() and path.suffix != ".py"} <= matched
+
+
+def test_tests_that_are_named_are_there():
+    folder = ROOT / "tests" / "serving"
+    sources = [*(folder / "gateways").glob("test_*.py"), folder / "test_weave.py"]
+    there = {name for path in sources for name in re.findall(r"^def (test_\w+)", path.read_text(), flags=re.M)}
+    named = set(re.findall(r"`(test_\w+)`", README))
+    assert len(named) > 30
+    assert named - there == set()
+
+
+def test_table_of_rules_names_every_test_of_its_list():
+    table = README.split("### Which test shows it")[1].partition("\n## ")[0]
+    rows = [line.split("|")[2:] for line in table.splitlines() if line.startswith("|")]
+    used = {int(number) for cells in rows for cell in cells for number in re.findall(r"\d+", cell)}
+    listed = [int(number) for number in re.findall(r"^(\d+)\. `test_", table, flags=re.M)]
+    assert used == set(listed)
+    assert listed == list(range(1, len(listed) + 1))
+
+
+@pytest.mark.parametrize("name", [name for name in vars(processes) if name.endswith("_VERSION")])
+def test_versions_that_the_tests_run_are_named(name):
+    table = README.partition("\n## ")[0]
+    assert f" {vars(processes)[name]} " in table
+
+
+def test_what_the_lua_files_share_is_the_same():
+    parts = [
+        re.search(r"(?s)-- From here to the next such line.*ends here\.", (SHIPPED / name).read_text())[0]
+        for name in ("envoy.lua", "haproxy.lua")
+    ]
+    assert parts[0] == parts[1]

@@ -46,6 +46,10 @@ ODD = (
         "prompt": '"say \\\\"hello\\\\" twice"',
         "context": [{"role": "user", "text": '"done?"'}, {"role": "user", "text": '""'}],
     },
+    *(
+        {"prompt": "hello", "session_id": name}
+        for name in ("s" * 201, "é😀" * 150, " \x1f padded\x85 ", "nul \0", "\x1c")
+    ),
     {"prompt": "x " * 9_000, "context": [{"role": "user", "text": "é" * 5_000}] * 9},
 )
 

@@ -6,6 +6,7 @@ const { createHash, randomUUID } = require("node:crypto");
 const { readFile } = require("node:fs/promises");
 const { join } = require("node:path");
 
+const { boundedName } = require("../names.cjs");
 const { Assessor } = loaded("./assess.cjs");
 const { Chooser, heard } = require("./choose.cjs");
 const { Texts } = require("./texts.cjs");
@@ -59,7 +60,7 @@ class Router {
     const started = performance.now();
     const turn = this.#texts.read(digest);
     const question = this.#question(turn, models, asked);
-    const sessionId = sessionOf(digest);
+    const sessionId = boundedName(digest?.session_id);
     // Without a session turns are not linked to each other, yet the same words again are the same turn.
     const place = sessionId ?? (typeof digest?.prompt === "string" ? `anon:${question.key}` : null);
     const known = this.#known(question, place);
@@ -225,11 +226,6 @@ function loaded(path) {
     const libraries = "onnxruntime-node @huggingface/tokenizers";
     throw new Error(`a library is missing; expected ${libraries}. Run: npm install --ignore-scripts ${libraries}`, { cause: error });
   }
-}
-
-function sessionOf(digest) {
-  const named = digest?.session_id;
-  return typeof named === "string" && named.trim() ? named.trim() : null;
 }
 
 async function readPack(folder) {

@@ -127,7 +127,7 @@ def _drawn(value: float, limit: float, same: float, interval: tuple[float, float
     span = (high - low) or 1.0
 
     def place(number: float) -> float:
-        return round(_MARGIN + (WIDTH - 2 * _MARGIN) * (number - low) / span, 1)
+        return float(round(_MARGIN + (WIDTH - 2 * _MARGIN) * (number - low) / span, 1))
 
     refused = (place(limit), WIDTH) if is_most else (0.0, place(limit))
     return Drawn(

@@ -120,6 +120,8 @@ def test_recalled_decisions_over_http(servers, report, n_connections):
     for share in ("p50", "p99"):
         samples = paired(found, "ours", "empty", lambda measured, share=share: measured[share])
         report(samples.row(PART, f"recalled, {share}, {where}", "ms", "empty FastAPI"))
+    cost = paired(found, "ours", "empty", processor_ms)
+    report(cost.row(PART, f"recalled, processor time, {where}", "ms", "empty FastAPI"))
     row = report(
         paired(found, "ours", "empty", inferred_per_s).row(PART, f"recalled, {where}", "per s", "empty FastAPI")
     )

@@ -42,7 +42,7 @@ def n_commands(client):
 
 @pytest.mark.parametrize(("kind", "step"), [("a turn's first request", 0), ("tool loop", 1)])
 def test_redis_per_decision(report, redis, kind, step):
-    router = router_with(RedisSessions(redis.url))
+    router = router_with(RedisSessions(redis.url, timeout_s=10))
     with redis.client() as client:
         empty = client.info("memory")["used_memory"]
         for number in range(N_DECISIONS):

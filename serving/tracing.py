@@ -85,9 +85,12 @@ class Traced:
 
         method = scope["method"] if scope["method"] in _METHODS else "other"
         # An exception's message may quote what it choked on.
-        options = {"record_exception": False, "set_status_on_exception": False}
         with self._tracer.start_as_current_span(
-            method, context=_asked_within(scope), kind=SpanKind.SERVER, **options
+            method,
+            context=_asked_within(scope),
+            kind=SpanKind.SERVER,
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
             try:
                 await self._app(scope, receive, watch)

@@ -188,7 +188,8 @@ def _read_entry(entry: dict[str, object], size: "_Size") -> Item:
     size.add_content(entry)
     if isinstance(kind, str) and kind.endswith("_call"):
         return Item("assistant", [], CALL, size.written_tokens - began)
-    return Item("other", [], 0, size.written_tokens - began if kind in _REASONING else 0.0)
+    is_reasoning = isinstance(kind, str) and kind in _REASONING
+    return Item("other", [], 0, size.written_tokens - began if is_reasoning else 0.0)
 
 
 def _read_message(message: dict[str, object], role: Role, size: "_Size") -> Item:

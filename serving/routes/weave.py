@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import orjson
@@ -23,6 +23,14 @@ router = APIRouter(tags=["weave"])
 
 _SOURCE: Final = "weave"
 _Handler = Callable[[Request], Awaitable[JSONResponse]]
+
+
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    422: {
+        "description": "The body is not of the contract.",
+        "content": {"application/json": {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}},
+    }
+}
 
 
 def _in_its_shape(handle: _Handler) -> _Handler:
@@ -50,7 +58,7 @@ async def capabilities() -> JSONResponse:
     return JSONResponse(dict(CAPABILITIES))
 
 
-@router.post("/route")
+@router.post("/route", responses=_REFUSED)
 @_in_its_shape
 async def route(request: Request) -> JSONResponse:
     """Select one of Weave's candidates."""
@@ -75,7 +83,7 @@ async def outcome(request: Request) -> JSONResponse:
     return JSONResponse({"ok": True})
 
 
-@router.post("/feedback")
+@router.post("/feedback", responses=_REFUSED)
 @_in_its_shape
 async def feedback(request: Request) -> JSONResponse:
     """Store a person's verdict on the last decision of a route or session, where learning from it is allowed."""

@@ -140,3 +140,9 @@ def test_first_request_of_a_turn_has_put_out_nothing():
     before = [{"role": "user", "content": "Fix it"}, {"role": "assistant", "content": "a" * 400}]
     turn = read_request({"messages": [*before, {"role": "user", "content": "Test it"}]})
     assert turn.output_tokens == 0
+
+
+@pytest.mark.parametrize("kind", [{}, [], {"a": 1}, 5, None], ids=repr)
+def test_entry_whose_type_is_no_text_is_passed_over(kind):
+    turn = read_request({"input": [{"type": kind}, {"role": "user", "content": "fix it"}]})
+    assert turn.prompt == "fix it"

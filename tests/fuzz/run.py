@@ -29,7 +29,7 @@ SEEDS = {
 }
 #: Whole lines of YAML that say nothing to a reader of files, and would be most of what is mutated.
 _COMMENT = re.compile(rb"^ *#.*\n|^\n", re.MULTILINE)
-LIMITS = ["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-max_len=8192"]
+LIMITS = ["-timeout=60", "-rss_limit_mb=2048", "-print_final_stats=1", "-max_len=8192"]
 
 
 def fuzz(name, n_inputs):

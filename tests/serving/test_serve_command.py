@@ -58,6 +58,7 @@ def test_command_serves_until_told_to_stop_and_keeps_its_records(serving, sqlite
     url = re.search(r"http://127\.0\.0\.1:\d+", greeting).group()
     for part in ("model fake-1", "7 models in catalogue", "records in sqlite:///", "no prompt text is stored"):
         assert part in greeting
+    assert serving.stderr.readline() == f"Console: {url}/\n"
     assert f"curl -s {url}/v1/decide -d '{{" in serving.stderr.readline()
     transport = httpx.HTTPTransport(retries=5)
     with httpx.Client(base_url=url, trust_env=False, transport=transport) as http:

@@ -7,7 +7,7 @@ a person's words a key holds a hash only.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Final
 
 _SESSION_HEADERS: Final = (
@@ -80,9 +80,9 @@ def bounded_id(value: object) -> str | None:
     """Return an identifier that any store takes: not empty, at most 200 characters, printable as UTF-8."""
     if not isinstance(value, str) or not (stripped := value.strip()):
         return None
-    if len(stripped) > _MAX_ID_CHARS:
-        return f"blake2b:{hash_parts(stripped)}"
-    return storable(stripped)
+    name = storable(stripped)
+    # A digest that every language has at hand: clients name sessions, too.
+    return name if len(stripped) <= _MAX_ID_CHARS else f"sha256:{sha256(name.encode()).hexdigest()}"
 
 
 def storable(text: str) -> str:

@@ -158,7 +158,10 @@ class Decider:
                 turn, models=question.models, policy=question.policy, caller=question.caller
             )
 
-        running = self._model.infer(decide, max_waiting=self._settings.max_queued_decisions)
+        settings = self._settings
+        running = self._model.infer(
+            decide, max_waiting=settings.max_queued_decisions, max_wait_s=settings.max_expected_wait_s
+        )
         if turn.next_state_key and turn.request_key:
             self._running[key] = running
             running.add_done_callback(lambda _: self._running.pop(key, None))

@@ -9,7 +9,9 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any, TypeVar
+from statistics import median
+from time import perf_counter
+from typing import Any, Final, TypeVar
 
 from pointsman.classifier.assessment import Turn
 from pointsman.classifier.memory_sessions import MemorySessions
@@ -25,6 +27,8 @@ from .telemetry import INFERENCES_WAITING, SAFE_DEFAULTS, SESSION_STORE_FAILURES
 logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+#: So many of the last inferences say how long the next one takes; nothing is expected before half of them have been.
+_REMEMBERED_TIMES: Final = 15
 
 
 def open_router(settings: Settings) -> Router:
@@ -71,6 +75,7 @@ class LiveModel:
         self._inference = ThreadPoolExecutor(1, thread_name_prefix="pointsman-inference")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="pointsman-reading")
         self._n_waiting = self._n_reading = 0
+        self._times_s = (0.0,) * _REMEMBERED_TIMES
         self._cold: str | None = "The model is warming up."
 
     def start(self) -> "asyncio.Future[None]":
@@ -96,13 +101,27 @@ class LiveModel:
         finally:
             self._n_reading -= 1
 
-    def infer(self, function: Callable[[], _Result], *, max_waiting: int | None) -> "asyncio.Future[_Result]":
-        """Queue a call that runs the graph, or raise `OverloadedError` at once when so many are there already."""
-        if max_waiting is not None and self._n_waiting >= max_waiting:
+    @property
+    def expected_wait_s(self) -> float:
+        """How long a call that is queued now will wait.
+
+        Taken from the median of the last ones: one that was held up says nothing of the next.
+        """
+        return self._n_waiting * median(self._times_s)
+
+    def infer(
+        self, function: Callable[[], _Result], *, max_waiting: int | None, max_wait_s: float | None = None
+    ) -> "asyncio.Future[_Result]":
+        """Queue a call that runs the graph.
+
+        Raises `OverloadedError` at once when so many are there already, or would make it wait longer than that.
+        """
+        is_full = max_waiting is not None and self._n_waiting >= max_waiting
+        if is_full or (max_wait_s is not None and self.expected_wait_s > max_wait_s):
             raise OverloadedError(self._n_waiting)
         loop = asyncio.get_running_loop()
         self._count(+1)
-        running = self._inference.submit(function)
+        running = self._inference.submit(self._timed, function)
         waiting: asyncio.Future[_Result] = loop.create_future()
         # One call wakes the loop once, as the thread's last act: a second one would run against the loop it woke.
         running.add_done_callback(lambda _: _call_soon(loop, self._hand_over, running, waiting))
@@ -146,6 +165,14 @@ class LiveModel:
 
     def _note_session_failure(self) -> None:
         self._telemetry.observe(SESSION_STORE_FAILURES)
+
+    def _timed(self, function: Callable[[], _Result]) -> _Result:
+        started = perf_counter()
+        try:
+            return function()
+        finally:
+            # A new tuple, so that the event loop never reads half of a change.
+            self._times_s = (*self._times_s[1:], perf_counter() - started)
 
     def _hand_over(self, running: "Future[_Result]", waiting: "asyncio.Future[_Result]") -> None:
         self._count(-1)

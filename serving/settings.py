@@ -93,6 +93,9 @@ class Settings(BaseSettings):
         3.0, gt=0, description="A new bundle that takes more times as long as the one that serves is refused."
     )
     max_queued_decisions: int = Field(64, ge=1, description="Inferences in wait before the safe default is given.")
+    max_expected_wait_s: float = Field(
+        0.2, gt=0, description="Expected wait for an inference beyond which the safe default is given at once."
+    )
     decide_timeout_s: float = Field(2.0, gt=0, description="Wait for an inference before the safe default is given.")
     classify_max_inputs: int = Field(256, ge=1, le=4096, description="Inputs of one /v1/classify.")
     max_queued_classifies: int = Field(4, ge=1, description="Batches in wait before /v1/classify answers 429.")

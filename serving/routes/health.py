@@ -69,6 +69,7 @@ async def info(request: Request) -> JSONResponse:
                 "max_body_bytes": settings.max_body_bytes,
                 "classify_max_inputs": settings.classify_max_inputs,
                 "decide_timeout_s": settings.decide_timeout_s,
+                "max_expected_wait_s": settings.max_expected_wait_s,
                 "max_queued_decisions": settings.max_queued_decisions,
             },
             "stores_text": settings.store_text,

@@ -1,9 +1,14 @@
-"""More than can be read is answered early, and nothing waits without end."""
+"""More than can be read or inferred in time is answered early, and nothing waits without end."""
 
+import asyncio
+import contextlib
 import threading
+import time
+from functools import partial
 
 import pytest
 
+from pointsman.serving.errors import OverloadedError
 from pointsman.serving.settings import load_settings
 from pointsman.serving.telemetry import BODY_BYTES, SAFE_DEFAULTS
 
@@ -88,3 +93,45 @@ def test_batch_beyond_the_queue_is_told_to_come_again(client):
 @pytest.mark.usefixtures("reader_is_stuck")
 def test_small_bodies_are_answered_while_the_reader_is_stuck(client):
     assert client.post("/v1/decide", json={"prompt": RACE}).json()["category"]["label"] == "debugging"
+
+
+@pytest.fixture
+def model(client):
+    """The live model after as many inferences of 20 ms as it remembers."""
+    model = client.app.state.services.model
+    model._times_s = (0.02,) * len(model._times_s)
+    return model
+
+
+async def queued(model, n_calls, **limits):
+    """Queue calls at once; return how many were taken, after all of them are done."""
+    taken = []
+    for _ in range(n_calls):
+        with contextlib.suppress(OverloadedError):
+            taken.append(model.infer(partial(time.sleep, 0.02), max_waiting=64, **limits))
+    await asyncio.gather(*taken)
+    return len(taken)
+
+
+def test_call_that_would_wait_too_long_is_not_queued(model):
+    assert asyncio.run(queued(model, 20, max_wait_s=0.09)) == 5
+
+
+def test_call_is_taken_when_nothing_waits_however_long_one_takes(model):
+    model._times_s = (60.0,) * len(model._times_s)
+    assert asyncio.run(queued(model, 3, max_wait_s=0.09)) == 1
+
+
+def test_one_inference_that_was_held_up_says_nothing_of_the_next(model):
+    model._times_s = (*model._times_s[1:], 60.0)
+    assert asyncio.run(queued(model, 5, max_wait_s=0.09)) == 5
+
+
+def test_nothing_is_expected_before_anything_was_measured(client):
+    assert client.app.state.services.model.expected_wait_s == 0
+
+
+def test_time_of_inferences_is_remembered(client):
+    model = client.app.state.services.model
+    asyncio.run(queued(model, len(model._times_s)))
+    assert min(model._times_s) >= 0.02

@@ -83,7 +83,8 @@ def running(
 def _wait_until_up(gateway: Gateway, path: str, wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
-        if gateway.process.poll() is not None:
+        # A starter that ends with 0 may have left a daemon behind, as nginx's does.
+        if gateway.process.poll():
             break
         if _is_up(gateway, path):
             return

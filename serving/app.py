@@ -18,6 +18,7 @@ from .edge import Edge
 from .errors import install_errors
 from .gate import Gate
 from .live_model import LiveModel, open_router
+from .logs import flush_logs
 from .migrations import migrate
 from .model_source import ModelSource
 from .recorder import Recorder
@@ -70,6 +71,8 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
             services.store.close()
             if tracing is not None:
                 await run_in_threadpool(tracing.stop)
+            # The signal that ends the process leaves no time for it later.
+            await run_in_threadpool(flush_logs)
 
     app = FastAPI(
         title="Pointsman",

@@ -17,7 +17,7 @@ from .bodies import BodyRoom
 from .bundle_watch import BundleWatch
 from .errors import OverloadedError, PayloadTooLargeError
 from .live_model import LiveModel
-from .logs import log_failure
+from .logs import Repeated, log_failure
 from .questions import Delivery, Question, read_question
 from .recorder import Recorder
 from .settings import Settings
@@ -58,6 +58,7 @@ class Decider:
         self._watch = watch
         self._model, self._recorder, self._telemetry, self._settings = model, recorder, telemetry, settings
         self._spending = spending
+        self._warnings = Repeated(logger, "safe default given")
         #: For the bodies of questions.
         self.room = BodyRoom(settings.max_held_bytes, telemetry)
         self._running: dict[tuple[object, ...], asyncio.Future[Decision]] = {}
@@ -169,7 +170,7 @@ class Decider:
 
     def _default(self, question: Question, reason: str, *, cause: str) -> Answer:
         self._telemetry.observe(SAFE_DEFAULTS, cause=cause)
-        logger.warning("safe default given", extra={"cause": cause})
+        self._warnings.warn(cause)
         router, turn = self._model.router, question.turn
         try:
             decision = router.default(

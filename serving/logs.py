@@ -4,12 +4,15 @@ user text.
 
 import json
 import logging
+import math
 import sys
 import time
 import traceback
 from typing import Final
 
 import structlog
+
+from .log_writer import LogWriter
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -51,7 +54,7 @@ def json_formatter() -> logging.Formatter:
 
 def configure_logs(level: str, form: str = "text") -> None:
     """Send this service's and the server's logs to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LogWriter(sys.stderr)
     handler.setFormatter(json_formatter() if form == "json" else LineFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -59,6 +62,28 @@ def configure_logs(level: str, form: str = "text") -> None:
     for name in ("alembic", "asyncio", "uvicorn.error"):
         # Their everyday lines tell an operator nothing that ours do not.
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def flush_logs() -> None:
+    """Wait until what was logged is written, or a second."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+class Repeated:
+    """Says something at most once a second for each cause; `n` is how often it came since the last line."""
+
+    def __init__(self, logger: logging.Logger, message: str, *, every_s: float = 1.0) -> None:
+        self._logger, self._message, self._every_s = logger, message, every_s
+        self._told_at: dict[str, float] = {}
+        self._untold: dict[str, int] = {}
+
+    def warn(self, cause: str) -> None:
+        now = time.monotonic()
+        self._untold[cause] = self._untold.get(cause, 0) + 1
+        if now - self._told_at.get(cause, -math.inf) >= self._every_s:
+            self._told_at[cause] = now
+            self._logger.warning(self._message, extra={"cause": cause, "n": self._untold.pop(cause)})
 
 
 def log_failure(exc: Exception) -> None:

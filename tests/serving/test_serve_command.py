@@ -72,6 +72,14 @@ def test_command_serves_until_told_to_stop_and_keeps_its_records(serving, sqlite
     store.close()
 
 
+def test_log_that_nobody_reads_holds_up_no_answer(serving):
+    url = re.search(r"http://127\.0\.0\.1:\d+", serving.stderr.readline()).group()
+    # A pipe holds 64 KiB, some 300 of these lines.
+    with httpx.Client(base_url=url, trust_env=False, transport=httpx.HTTPTransport(retries=5)) as http:
+        models = {http.post("/v1/decide", json={"prompt": RACE}).json()["model"] for _ in range(1000)}
+    assert models == {"claude-opus-5-5"}
+
+
 def test_port_that_is_taken_is_said_so(capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -75,7 +75,13 @@ def _train(config: TrainConfig, evaluation: Path | None, run: Run) -> tuple[Bund
 
 
 def train_on(
-    data: Data, config: TrainConfig, run: Run, *, embedder: Embedder = embed, checkpoint: Path | None = None
+    data: Data,
+    config: TrainConfig,
+    run: Run,
+    *,
+    embedder: Embedder = embed,
+    checkpoint: Path | None = None,
+    successor_of: Bundle | None = None,
 ) -> Bundle:
     """Fine-tune the encoder on rows that were read and write a bundle with it, not yet measured.
 
@@ -87,10 +93,15 @@ def train_on(
         How rows are run through the quantised graph.
     checkpoint : path, optional
         File that is written after each epoch, and gone on from when it is there.
+    successor_of : Bundle, optional
+        Its words of other languages are kept, if it began with the same weights; token ids mean nothing to others.
     """
     folder = encoder_folder(config.encoder)
     logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
-    tokenizer = prepare(folder, config)
+    began_alike = successor_of is not None and successor_of.manifest.encoder.sha256 == bundles.sha256_of(
+        folder / WEIGHTS
+    )
+    tokenizer = prepare(successor_of.path if successor_of is not None and began_alike else folder, config)
     encoder = EmbeddingEncoder.load(folder, n_layers=config.encoder.n_layers)
     teacher = None if config.teacher is None else load_bundle(config.teacher)
     encoder = finetune(

@@ -166,6 +166,8 @@ def _settings(folder: Folder, config: PipelineConfig) -> dict[str, Any]:
         "memory_limit": f"{config.memory_gb}GB",
         "temp_directory": str(folder.work / _SPILL),
         "preserve_insertion_order": False,
+        # Written to wherever the output goes, a bar for each slow query.
+        "enable_progress_bar": False,
     }
     return settings | ({"threads": config.n_workers} if config.n_workers else {})
 

@@ -166,8 +166,6 @@ def _settings(folder: Folder, config: PipelineConfig) -> dict[str, Any]:
         "memory_limit": f"{config.memory_gb}GB",
         "temp_directory": str(folder.work / _SPILL),
         "preserve_insertion_order": False,
-        # Written to wherever the output goes, a bar for each slow query.
-        "enable_progress_bar": False,
     }
     return settings | ({"threads": config.n_workers} if config.n_workers else {})
 
@@ -176,6 +174,8 @@ def _search(database: Any, folder: Folder, parts: Sequence[Part], config: Pipeli
     files = {str(folder.rows(part.key)): part.number for part in parts}
     given = {"files": list(files)}
     named = pa.table({"filename": pa.array(files, pa.string()), "number": pa.array(files.values(), pa.int64())})
+    # Else a bar for each slow query, wherever the output goes.
+    database.execute("SET enable_progress_bar = false")
     database.register("named", named)
     database.execute(_MACROS)
     database.execute("CREATE TABLE parts AS SELECT * FROM named")

@@ -271,7 +271,9 @@ def test_foreign_output_is_not_overwritten(tmp_path, folder):
 
 def test_other_options_are_refused(tmp_path, folder):
     run(tmp_path, folder)
-    with pytest.raises(InputError, match=r"other options \(subagents\)"):
+    with pytest.raises(
+        InputError, match=r"other options \(--subagents\); expected the same. Give --subagents as it was"
+    ):
         run(tmp_path, folder, with_subagents=True)
 
 

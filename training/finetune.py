@@ -5,6 +5,7 @@ The linear heads trained here only shape the embedding; the heads that ship are 
 """
 
 import ctypes
+import logging
 import math
 import os
 import platform
@@ -67,7 +68,7 @@ class EmbeddingEncoder(nn.Module):
             settings.num_hidden_layers = n_layers
         # transformers reports every weight that is left out on purpose as unexpected.
         verbosity = transformers_logging.get_verbosity()
-        transformers_logging.set_verbosity_error()
+        transformers_logging.set_verbosity(logging.ERROR)
         try:
             # Eager attention: exports and quantises to the same graph on every torch.
             encoder = AutoModel.from_pretrained(

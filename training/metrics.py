@@ -289,4 +289,4 @@ def sign_test(n_worse: int, n_better: int) -> float:
     0.125
     """
     n = n_worse + n_better
-    return sum(math.comb(n, k) for k in range(n_worse, n + 1)) / 2**n
+    return sum(math.comb(n, k) for k in range(n_worse, n + 1)) / (1 << n)

@@ -129,6 +129,12 @@ class ParityLimits:
     max_fp32_difference: float = 1e-4
     min_int8_agreement: float = 0.97
     max_int8_macro_f1_drop: float = 0.01
+    #: Of some hundred texts a few that lie between two labels move macro-F1 by more than that, to either side.
+    drop_certainty: float = 0.95
+
+    def is_lossy(self, drop: float, by_chance: float) -> bool:
+        """Say whether int8 loses more macro-F1 than is allowed, beyond noise."""
+        return drop > self.max_int8_macro_f1_drop and by_chance < 1 - self.drop_certainty
 
 
 @dataclass(frozen=True, slots=True)

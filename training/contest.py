@@ -227,11 +227,13 @@ def parity_gate(challenger: Bundle, champion: Bundle, limits: ParityLimits) -> G
     difference = float(found["torch_to_fp32_max_difference"])
     agreement = min(found["fp32_to_int8_argmax_agreement"].values())
     # Bundles of before 2026-11-23 kept the drop of accuracy.
-    drop = max((found.get("fp32_to_int8_macro_f1_drop") or found["fp32_to_int8_accuracy_drop"]).values())
+    drops = found.get("fp32_to_int8_macro_f1_drop") or found["fp32_to_int8_accuracy_drop"]
+    by_chance = found.get("fp32_to_int8_drop_by_chance", {})
+    drop = max(drops.values())
     passed = (
         difference <= limits.max_fp32_difference
         and agreement >= limits.min_int8_agreement
-        and drop <= limits.max_int8_macro_f1_drop
+        and not any(limits.is_lossy(value, by_chance.get(head, 0.0)) for head, value in drops.items())
     )
     reason = f"fp32 off by {difference:.1e}, int8 agrees on {agreement:.3f}, loses {drop:.3f} of macro-F1"
     origin = challenger.manifest.training_data.get("encoder_of", {}).get("digest")

@@ -5,6 +5,7 @@ The linear heads trained here only shape the embedding; the heads that ship are 
 """
 
 import ctypes
+import logging
 import math
 import os
 import platform
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 from transformers import AutoConfig, AutoModel
+from transformers.utils import logging as transformers_logging
 
 from pointsman.classifier.errors import InputError
 from pointsman.classifier.labels import HEADS, Head
@@ -64,10 +66,17 @@ class EmbeddingEncoder(nn.Module):
                 )
                 raise InputError(msg)
             settings.num_hidden_layers = n_layers
-        # Eager attention: exports and quantises to the same graph on every torch.
-        return cls(
-            AutoModel.from_pretrained(folder, config=settings, attn_implementation="eager", add_pooling_layer=False)
-        )
+        # transformers reports every weight that is left out on purpose as unexpected.
+        verbosity = transformers_logging.get_verbosity()
+        transformers_logging.set_verbosity(logging.ERROR)
+        try:
+            # Eager attention: exports and quantises to the same graph on every torch.
+            encoder = AutoModel.from_pretrained(
+                folder, config=settings, attn_implementation="eager", add_pooling_layer=False
+            )
+        finally:
+            transformers_logging.set_verbosity(verbosity)
+        return cls(encoder)
 
     @property
     def n_dimensions(self) -> int:

@@ -1,18 +1,22 @@
-"""The terminal labeller: the turn on the left, the guide on the side, one key for each label."""
+"""The terminal labeller: what was said before, and the prompt below it, on the left; the guide on the side; one key for
+each label.
+
+The prompt has a place of its own, since the messages before it are often longer than the window.
+"""
 
 from typing import ClassVar, Final
 
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.events import Key
 from textual.widgets import Footer, Markdown, Static
 
 from pointsman.classifier.assessment import Assessment
 from pointsman.classifier.labels import HEADS, Head
 
-from .guide import section_of
+from .guide import as_list, section_of
 from .labelling import Item, Labelling
 
 #: One key for each label of a head.
@@ -45,9 +49,12 @@ class LabelApp(App[int]):
     TITLE = "pointsman label"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    #turn { width: 3fr; padding: 0 1; }
+    #turn { width: 3fr; }
+    #before { height: 1fr; padding: 0 1; }
+    #asked { height: auto; max-height: 60%; border-top: solid $primary; padding: 0 1; }
     #guide { width: 2fr; border-left: solid $primary; padding: 0 1; }
     #guide.hidden { display: none; }
+    VerticalScroll:focus { background: $boost; }
     #heads { height: auto; border-top: solid $primary; padding: 0 1; }
     #status { height: auto; padding: 0 1; color: $text-muted; }
     """
@@ -57,17 +64,22 @@ class LabelApp(App[int]):
         Binding("ctrl+z", "undo", "undo turn"),
         Binding("question_mark", "guess", "model's guess", key_display="?"),
         Binding("f1", "guide", "guide"),
+        Binding("tab", "app.focus_next", "next pane"),
         Binding("ctrl+q", "leave", "save and quit", priority=True),
     ]
 
     def __init__(self, labelling: Labelling) -> None:
         super().__init__()
         self.labelling = labelling
+        self._guided: Head | None = None
 
     def compose(self) -> ComposeResult:
         with Horizontal():
-            with VerticalScroll(id="turn"):
-                yield Static(id="text", markup=False)
+            with Vertical(id="turn"):
+                with VerticalScroll(id="before"):
+                    yield Static(id="context", markup=False)
+                with VerticalScroll(id="asked"):
+                    yield Static(id="prompt", markup=False)
             with VerticalScroll(id="guide"):
                 yield Markdown(id="section")
         yield Static(id="heads", markup=False)
@@ -75,8 +87,8 @@ class LabelApp(App[int]):
         yield Footer()
 
     async def on_mount(self) -> None:
-        self.query_one("#turn").focus()
-        await self._show()
+        self.query_one("#asked").focus()
+        await self._show(is_new_turn=True)
 
     async def on_key(self, event: Key) -> None:
         """Take a letter as the label of the present head."""
@@ -85,7 +97,7 @@ class LabelApp(App[int]):
             return
         event.stop()
         is_new_turn = self.labelling.choose(label)
-        await self._show(from_top=is_new_turn)
+        await self._show(is_new_turn=is_new_turn)
 
     async def action_back(self) -> None:
         self.labelling.back()
@@ -93,12 +105,12 @@ class LabelApp(App[int]):
 
     async def action_skip(self) -> None:
         self.labelling.skip()
-        await self._show(from_top=True)
+        await self._show(is_new_turn=True)
 
     async def action_undo(self) -> None:
         if not self.labelling.undo():
             self.bell()
-        await self._show(from_top=True)
+        await self._show(is_new_turn=True)
 
     async def action_guess(self) -> None:
         self.labelling.guess_seen = True
@@ -110,27 +122,36 @@ class LabelApp(App[int]):
     def action_leave(self) -> None:
         self.exit(self.labelling.n_labelled)
 
-    async def _show(self, *, from_top: bool = False) -> None:
+    async def _show(self, *, is_new_turn: bool = False) -> None:
         state = self.labelling
-        self.query_one("#text", Static).update(_turn_text(state.item))
-        if from_top:
-            self.query_one("#turn", VerticalScroll).scroll_home(animate=False)
+        self.query_one("#context", Static).update(_context_text(state.item))
+        self.query_one("#prompt", Static).update(_prompt_text(state.item))
+        if is_new_turn:
+            # The last message is the one that a prompt answers.
+            self.query_one("#before", VerticalScroll).scroll_end(animate=False)
+            self.query_one("#asked", VerticalScroll).scroll_home(animate=False)
         self.query_one("#heads", Static).update(_heads_text(state))
         self.query_one("#status", Static).update(_status_text(state))
-        await self.query_one("#section", Markdown).update(section_of(state.head))
+        if is_new_turn or self._guided is not state.head:
+            self._guided = state.head
+            await self.query_one("#section", Markdown).update(as_list(section_of(state.head)))
+            self.query_one("#guide", VerticalScroll).scroll_home(animate=False)
 
 
-def _turn_text(item: Item | None) -> Text:
-    """Show what was said before, then the prompt. Nothing in it is markup."""
+def _context_text(item: Item | None) -> Text:
+    """Show what was said before. Nothing in it is markup."""
+    text = Text()
+    for message in item.context if item is not None else ():
+        text.append(f"{message.role}: ", style="bold dim")
+        text.append(f"{message.text.strip()}\n\n", style="dim")
+    text.rstrip()
+    return text
+
+
+def _prompt_text(item: Item | None) -> Text:
     if item is None:
         return Text("The queue is empty: every turn of it is labelled or skipped. Ctrl+Q ends.")
-    text = Text()
-    for message in item.context:
-        text.append(f"{message.role}: ", style="bold dim")
-        text.append(f"{message.text}\n\n", style="dim")
-    text.append("prompt: ", style="bold")
-    text.append(item.prompt)
-    return text
+    return Text.assemble(("prompt: ", "bold"), item.prompt)
 
 
 def _heads_text(state: Labelling) -> Text:

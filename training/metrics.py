@@ -1,5 +1,6 @@
 """Pure figures of merit. numpy only; checked against scikit-learn and hand-computed cases in the tests."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -277,3 +278,15 @@ def bootstrap_interval(statistic: Sequence[float] | FloatArray, *, level: float 
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def sign_test(n_worse: int, n_better: int) -> float:
+    """Return the chance of so many changes for the worse, or more, if each change goes either way alike.
+
+    Examples
+    --------
+    >>> sign_test(3, 0)
+    0.125
+    """
+    n = n_worse + n_better
+    return sum(math.comb(n, k) for k in range(n_worse, n + 1)) / (1 << n)

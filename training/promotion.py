@@ -62,7 +62,7 @@ def promote(
     registered = _registered(place, challenger, found)
     reason = _reason(folder, found, None if verdict is None else read_judgement(verdict), force)
     pointer = replace(folder.add(found.path), registered=registered)
-    with _in_registry(place, folder.champion(), pointer):
+    with _in_registry(place, pointer, found):
         return folder.promote(pointer, reason=reason)
 
 
@@ -79,8 +79,8 @@ def roll_back(place: Place, *, reason: str) -> Champion:
     if present is None or not present.before:
         msg = f"no bundle served before the present one in {place.aliases}; nothing to go back to."
         raise BundleNotFoundError(msg)
-    load_bundle(folder.bundle(present.before[0]))
-    with _in_registry(place, present, present.before[0]):
+    former = load_bundle(folder.bundle(present.before[0]))
+    with _in_registry(place, present.before[0], former):
         return folder.roll_back(reason=reason)
 
 
@@ -160,16 +160,28 @@ def _registered(place: Place, challenger: Challenger | None, found: Bundle) -> s
 
 
 @contextmanager
-def _in_registry(place: Place, present: Champion | None, pointer: Pointer) -> Iterator[None]:
-    """Flip the registry's alias around the change of the folder; a bundle that is in no registry is passed by."""
-    if place.tracking is None or pointer.registered is None:
+def _in_registry(place: Place, pointer: Pointer, bundle: Bundle) -> Iterator[None]:
+    """Flip the registry's alias around the change of the folder.
+
+    A bundle that is in no registry is entered where the alias names another one: servers that follow it would go on
+    with that. Where it names none, nobody follows it, and the bundle is passed by.
+    """
+    if place.tracking is None:
         yield
         return
-    from .registry import set_alias
+    from .registry import alias_of, enter, find_registered, set_alias
 
-    set_alias(place.tracking, "champion", pointer.registered)
+    before = alias_of(place.tracking, "champion")
+    registered = pointer.registered or find_registered(place.tracking, bundle.digest)
+    if registered is not None:
+        set_alias(place.tracking, "champion", registered)
+    elif before is not None:
+        enter(place.tracking, bundle)
+    else:
+        yield
+        return
     try:
         yield
     except BaseException:
-        set_alias(place.tracking, "champion", None if present is None else present.pointer.registered)
+        set_alias(place.tracking, "champion", before)
         raise

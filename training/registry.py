@@ -138,9 +138,37 @@ def set_alias(store: str, alias: str, registered: str | None) -> None:
         raise InputError(msg) from error
 
 
+def alias_of(store: str, alias: str) -> str | None:
+    """Return the version that an alias of the model registry names; None when it names none."""
+    if _is_empty(store):
+        return None
+    client = _connect(store).MlflowClient()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.get_registered_model(REGISTERED).aliases.get(alias)
+    except MlflowException:  # there is no such model
+        return None
+    return None if found is None else str(found)
+
+
+def enter(store: str, bundle: Bundle) -> str | None:
+    """Enter a bundle that was not trained here into the model registry, in a run of its own; return its version."""
+    mlflow = _connect(store)
+    _open_experiment(mlflow, store)
+    with mlflow.start_run(run_name=bundle.manifest.version) as active:
+        mlflow.set_tags({"bundle_digest": bundle.digest, "bundle_version": bundle.manifest.version})
+        mlflow.log_artifacts(str(bundle.path), BUNDLE)
+        return _MlflowRun(mlflow, active.info.run_id).register(bundle, "champion", {})
+
+
+def _is_empty(store: str) -> bool:
+    return "://" not in store and not (Path(store) / _DATABASE).is_file()
+
+
 def find_registered(store: str, digest: str) -> str | None:
     """Return the version under which the model registry holds a bundle; None when it holds it not at all."""
-    if "://" not in store and not (Path(store) / _DATABASE).is_file():
+    if _is_empty(store):
         return None
     client = _connect(store).MlflowClient()
     found = client.search_model_versions(f"name = '{REGISTERED}' and tags.bundle_digest = '{digest}'")
@@ -161,18 +189,19 @@ def _connect(store: str) -> Any:
 @contextmanager
 def _open(store: str, config: TrainConfig, run_id: str | None) -> Iterator["_MlflowRun"]:
     mlflow = _connect(store)
-    folder = Path(store)
-    is_local = "://" not in store
-    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        where = (folder / "artifacts").resolve().as_uri() if is_local else None
-        mlflow.create_experiment(EXPERIMENT, artifact_location=where)
-    mlflow.set_experiment(EXPERIMENT)
+    _open_experiment(mlflow, store)
     with mlflow.start_run(run_id=run_id, run_name=config.version) as active:
         mlflow.log_params(_flat(config.to_json()))
         mlflow.log_dict(config.to_json(), "config.json")
         mlflow.log_dict(_environment(), "environment.json")
         yield _MlflowRun(mlflow, active.info.run_id)
+
+
+def _open_experiment(mlflow: Any, store: str) -> None:
+    if mlflow.get_experiment_by_name(EXPERIMENT) is None:
+        where = None if "://" in store else (Path(store) / "artifacts").resolve().as_uri()
+        mlflow.create_experiment(EXPERIMENT, artifact_location=where)
+    mlflow.set_experiment(EXPERIMENT)
 
 
 class _MlflowRun:

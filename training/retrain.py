@@ -253,7 +253,8 @@ def _fit(config: RetrainConfig, champion: Bundle, data: Data, settings: TrainCon
     except ModuleNotFoundError as error:
         msg = f"--full needs {error.name}, which is not installed. Run: pip install 'pointsman[training]'."
         raise InputError(msg) from error
-    return train_on(data, settings, run, embedder=embedder, checkpoint=folder / "checkpoint.pt")
+    checkpoint = folder / "checkpoint.pt"
+    return train_on(data, settings, run, embedder=embedder, checkpoint=checkpoint, successor_of=champion)
 
 
 @dataclass(frozen=True, slots=True)

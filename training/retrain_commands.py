@@ -8,13 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .config import FinetuneConfig, TrainConfig
+from .config import EncoderConfig, FinetuneConfig, TrainConfig
 
 if TYPE_CHECKING:
     from .retrain import RetrainConfig
 
 _ALIASES: Final = "mlruns/aliases"
 _TRACK: Final = "mlruns"
+_GO_ON: Final = "The same command goes on from there."
+#: What a shell makes of SIGINT.
+_INTERRUPTED: Final = 130
 
 
 class RetrainCommand:
@@ -63,7 +66,10 @@ class RetrainCommand:
         )
         parser.add_argument("--promote", action="store_true", help="promote it at once when it passes every gate")
         parser.add_argument("--again", action="store_true", help="also when the same retraining is done already")
-        parser.add_argument("--epochs", type=int, help="passes over the data, with --full")
+        parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data, with --full (default: 2)")
+        parser.add_argument(
+            "--layers", type=int, metavar="N", help="keep the encoder's first N layers, with --full (default: all)"
+        )
         parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
 
     def run(self, args: argparse.Namespace) -> int:
@@ -73,8 +79,16 @@ class RetrainCommand:
             from .retrain import retrain
         except ModuleNotFoundError as error:
             return _missing("retraining", error)
+        for name in ("epochs", "layers"):
+            if getattr(args, name) is not None and not args.full:
+                print(f"pointsman: --{name} is about the encoder, which --heads keeps. Add --full.", file=sys.stderr)
+                return 2
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-        done = retrain(_retrain_config(args))
+        try:
+            done = retrain(_retrain_config(args))
+        except KeyboardInterrupt:
+            print(f"pointsman: interrupted; what is done stays in {args.work}. {_GO_ON}", file=sys.stderr)
+            return _INTERRUPTED
         judgement, version = done.judgement, done.bundle.manifest.version
         if not done.is_new:
             print(f"nothing is new since {version} was trained; --again trains it all the same")
@@ -102,7 +116,12 @@ def _retrain_config(args: argparse.Namespace) -> "RetrainConfig":
         mode="full" if args.full else "heads",
         sources=Sources(tuple(args.data), tuple(args.readings), tuple(args.records), args.recent_share),
         train=TrainConfig(
-            data=(), output=args.work, tracking=args.track, lexicon=tuple(args.lexicon), finetune=finetune
+            data=(),
+            output=args.work,
+            tracking=args.track,
+            lexicon=tuple(args.lexicon),
+            finetune=finetune,
+            encoder=EncoderConfig(n_layers=args.layers),
         ),
         work=args.work,
         aliases=args.aliases,

@@ -139,6 +139,19 @@ def test_bundle_whose_int8_strays_fails(tiny_bundle):
     assert not parity_gate(bundle, bundle, ParityLimits(min_int8_agreement=1.01)).passed
 
 
+@pytest.mark.parametrize(
+    ("drop", "by_chance", "passes"),
+    [(0.009, 0.0, True), (0.05, 0.3, True), (0.05, 0.01, False), (0.05, None, False)],
+    ids=["small", "within noise", "beyond noise", "of an older bundle"],
+)
+def test_loss_of_int8_counts_beyond_noise(tiny_bundle, drop, by_chance, passes):
+    bundle = load_bundle(tiny_bundle)
+    parity = bundle.manifest.metrics["parity"] | {"fp32_to_int8_macro_f1_drop": {"risk": drop}}
+    parity |= {} if by_chance is None else {"fp32_to_int8_drop_by_chance": {"risk": by_chance}}
+    changed = replace(bundle, manifest=replace(bundle.manifest, metrics={"parity": parity}))
+    assert parity_gate(changed, bundle, ParityLimits()).passed is passes
+
+
 @pytest.fixture
 def verdict(tiny_assessor):
     examples = turns(20) + turns(20, category="security", risk="high")

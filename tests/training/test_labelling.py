@@ -9,7 +9,7 @@ from pointsman.classifier.assessment import Message
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.labels import HEADS
 from pointsman.classifier.policy import Policy
-from pointsman.training.guide import read_guide, section_of
+from pointsman.training.guide import as_list, read_guide, section_of
 from pointsman.training.label_app import KEYS, LabelApp
 from pointsman.training.label_files import labels_by
 from pointsman.training.labelling import Item, Labelling, queue_of
@@ -118,9 +118,29 @@ def test_guess_is_shown_once_the_person_has_chosen(labelling):
 
 
 def test_text_of_a_turn_is_no_markup(labelling):
-    text = driven(labelling, look=lambda app: shown(app, "text"))
-    assert "still [red]broken[/red]" in text
-    assert "assistant: Fixed [it]." in text
+    prompt, context = driven(labelling, look=lambda app: (shown(app, "prompt"), shown(app, "context")))
+    assert "still [red]broken[/red]" in prompt
+    assert "assistant: Fixed [it]." in context
+
+
+def test_prompt_is_in_sight_behind_a_long_talk(tmp_path):
+    talk = tuple(Message("assistant", f"Line {n}.\n" * 30) for n in range(4))
+    labelling = Labelling([Item("a", "ship it", talk, assessed("ui", "low"))], tmp_path / "labels.jsonl", ANNA)
+    window, prompt, before = driven(
+        labelling,
+        look=lambda app: (app.screen.region, app.query_one("#prompt").region, app.query_one("#before")),
+        size=(80, 24),
+    )
+    assert window.contains_region(prompt)
+    assert before.scroll_offset.y == before.max_scroll_y > 0
+
+
+def test_guide_is_a_list_in_its_narrow_column():
+    listed = as_list(section_of("category"))
+    assert "|" not in listed
+    assert "- **docs**: words about code. *includes*: README," in listed
+    assert all(f"- **{label}**: " in listed for label in HEADS["category"])
+    assert as_list(section_of("risk")) == section_of("risk")
 
 
 def test_guide_follows_the_head_and_can_be_hidden(labelling):
@@ -130,7 +150,7 @@ def test_guide_follows_the_head_and_can_be_hidden(labelling):
 
 
 def test_end_of_the_queue_takes_no_keys(labelling):
-    text = driven(labelling, "space", "space", "space", *"dhmc", look=lambda app: shown(app, "text"))
+    text = driven(labelling, "space", "space", "space", *"dhmc", look=lambda app: shown(app, "prompt"))
     assert "The queue is empty" in text
     assert kept(labelling) == {}
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as reference
 
 from pointsman.training import metrics
@@ -134,3 +135,11 @@ def test_resampling_draws_whole_groups():
 def test_resampling_is_the_same_for_the_same_seed():
     first, second = metrics.resample(list("abcd"), 5, seed=3), metrics.resample(list("abcd"), 5, seed=3)
     assert all((a == b).all() for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(("n_worse", "n_better"), [(0, 0), (1, 0), (0, 4), (9, 2), (40, 30), (700, 300)])
+def test_sign_test_is_the_one_of_scipy(n_worse, n_better):
+    known = (
+        1.0 if n_worse + n_better == 0 else binomtest(n_worse, n_worse + n_better, 0.5, alternative="greater").pvalue
+    )
+    assert metrics.sign_test(n_worse, n_better) == pytest.approx(known, rel=1e-9)

@@ -157,3 +157,24 @@ def test_registry_that_refuses_leaves_the_folder_alone(place, second, tmp_path):
         with pytest.raises(InputError, match="does not give version 7"):
             promote(Place(place.aliases, str(tmp_path / "mlruns")), force="test")
     assert place.folder.champion().pointer.version == "tiny-1"
+
+
+@pytest.mark.training
+def test_alias_of_the_registry_follows_back_to_a_bundle_it_did_not_hold(place, second, tiny_bundle, tmp_path):
+    from pointsman.training.registry import alias_of, enter, find_registered
+
+    store = str(tmp_path / "mlruns")
+    place = Place(place.aliases, store)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        held = enter(store, load_bundle(second))
+        promote(place, bundle=second, force="test")
+        assert alias_of(store, "champion") == held
+        roll_back(place, reason="test")
+        assert alias_of(store, "champion") == find_registered(store, load_bundle(tiny_bundle).digest) != held
+
+
+@pytest.mark.training
+def test_registry_that_names_no_champion_is_passed_by(place, second, tmp_path):
+    promote(Place(place.aliases, str(tmp_path / "mlruns")), bundle=second, force="test")
+    assert not (tmp_path / "mlruns").exists()

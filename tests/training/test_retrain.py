@@ -196,3 +196,20 @@ def test_command_tells_the_verdict_by_its_exit_status(tmp_path, files, tiny_bund
     assert status == (0 if "verdict.md: promote" in out else 3)
     assert main(arguments) == status
     assert "nothing is new since mine-2 was trained" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--layers", "--epochs"])
+def test_option_of_the_encoder_is_refused_without_full(tmp_path, capsys, option):
+    assert main(["retrain", option, "2", "--work", str(tmp_path)]) == 2
+    assert f"{option} is about the encoder, which --heads keeps. Add --full." in capsys.readouterr().err
+
+
+def test_interrupted_command_says_how_to_go_on(tmp_path, files, tiny_bundle, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pointsman.training.retrain.contest", stop)
+    arguments = ["--champion", str(tiny_bundle), "--no-track", "--aliases", str(tmp_path / "aliases")]
+    assert main(["retrain", "--data", str(files[0]), "--work", str(tmp_path / "work"), *arguments]) == 130
+    told = f"interrupted; what is done stays in {tmp_path / 'work'}. The same command goes on from there."
+    assert told in capsys.readouterr().err

@@ -12,12 +12,14 @@ from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleError, InputError
 from pointsman.classifier.labels import HEADS
 from pointsman.classifier.text import Text
+from pointsman.classifier.tokens import read_glosses
 from pointsman.training import graph as graph_heads
 from pointsman.training.config import EncoderConfig, FinetuneConfig, HeadsConfig, NoveltyConfig, TrainConfig
 from pointsman.training.datasets import read_examples
 from pointsman.training.encoder_source import encoder_folder
-from pointsman.training.fitting import embed
-from pointsman.training.train import _taught, train
+from pointsman.training.fitting import embed, read_data
+from pointsman.training.registry import Untracked
+from pointsman.training.train import _taught, train, train_on
 
 pytestmark = pytest.mark.training
 
@@ -73,6 +75,20 @@ def test_pupil_is_smaller_and_names_its_teacher(trained, pupil):
 def test_pupil_assesses_turns(pupil, labelled_file):
     texts = [example.text for example in read_examples([labelled_file])[:10]]
     assert {a.model_version for a in Assessor.load(pupil.path).assess_texts(texts)} == {"pupil-1"}
+
+
+@pytest.mark.parametrize(("began", "n_words"), [("alike", 1), ("otherwise", 0)])
+def test_successor_keeps_words_of_other_languages(config, tmp_path, began, n_words):
+    lexicon = tmp_path / "zh.tsv"
+    lexicon.write_text("修复\tfix\n", encoding="utf-8")
+    short = replace(config, finetune=replace(config.finetune, epochs=1))
+    champion, _ = train(replace(short, lexicon=(lexicon,), output=tmp_path / "champion"))
+    if began == "otherwise":
+        encoder = replace(champion.manifest.encoder, sha256="0" * 64)
+        champion = replace(champion, manifest=replace(champion.manifest, encoder=encoder))
+    data = read_data(short, None)
+    successor = train_on(data, replace(short, output=tmp_path / "new"), Untracked(), successor_of=champion)
+    assert len(read_glosses(successor.path / "glosses.json")) == n_words
 
 
 def test_teacher_of_another_width_is_refused(config, trained, labelled_file):

@@ -24,6 +24,7 @@ def read_rows(location: Location, problems: Problems) -> Iterator[tuple[int, dic
         number = 0
         while line := file.readline(MAX_LINE_BYTES):
             number += 1
+            problems.n_bytes += len(line)
             if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
                 problems.add(f"{name}:{number}", TOO_LONG)
                 _skip_line(file)

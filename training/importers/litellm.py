@@ -156,6 +156,7 @@ def _rows_by_time(location: Location, problems: Problems) -> Iterator[dict[str, 
         for _, start in sorted(places):
             file.seek(start)
             _, _, row = next(_rows(file, columns))
+            problems.n_bytes += file.tell() - start
             if row is not None:
                 yield row
 

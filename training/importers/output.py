@@ -20,6 +20,8 @@ from pointsman.classifier.errors import InputError
 
 CURSOR_FORMAT: Final = 1
 A_COPY: Final = "copy of a turn in another log"
+#: What an option is called where it is given.
+_FLAGS: Final = {"text": "--no-text", "subagents": "--subagents", "salt": "--salt"}
 _COPY_BYTES: Final = 2**20
 _ID: Final = re.compile(rb'\{"id":"((?:[^"\\]|\\.)*)"')
 
@@ -165,8 +167,9 @@ class Output:
             raise InputError(msg)
         wrong = sorted(name for name, value in self._options.items() if header["options"].get(name) != value)
         if wrong:
-            names = ", ".join(wrong)
-            msg = f"{self._path} was imported with other options ({names}); expected the same. Name another file."
+            names = ", ".join(_FLAGS.get(name, name) for name in wrong)
+            found = f"{self._path} was imported with other options ({names}); expected the same."
+            msg = f"{found} Give {names} as it was, or name another file."
             raise InputError(msg)
         return {segment.key: segment for segment in _segments(self._cursor)}
 

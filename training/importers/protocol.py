@@ -102,10 +102,14 @@ class ImportedTurn:
 
 @dataclass(slots=True)
 class Problems:
-    """Places that could not be read: counted by kind, the first ones located. Never holds text of the log."""
+    """Places that could not be read: counted by kind, the first ones located. Never holds text of the log.
+
+    `n_bytes` is how far the reader has come in the source, where it reads lines.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     located: list[str] = field(default_factory=list)
+    n_bytes: int = 0
 
     def add(self, where: str, what: str) -> None:
         """Count one unreadable place and remember where it is."""

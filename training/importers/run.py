@@ -247,11 +247,12 @@ def _rows(
     bar: "tqdm[object]",
 ) -> Iterator[JsonDict]:
     own = Problems(located=problems.located)
-    on_turns = partial(_counted, bar=bar)
+    n_bytes_before = bar.n
+    on_turns = partial(_counted, bar=bar, problems=own)
     yield from read_source(source, settings, own, with_subagents=config.with_subagents, on_turns=on_turns)
     for what, n in own.counts.items():
         counts[what] = counts.get(what, 0) + n
-    bar.update(source.size)
+    bar.update(n_bytes_before + source.size - bar.n)
 
 
 def read_source(
@@ -281,8 +282,10 @@ def _kept(turns: Iterable[ImportedTurn], problems: Problems, *, with_subagents: 
             yield turn
 
 
-def _counted(turns: Iterable[ImportedTurn], bar: "tqdm[object]") -> Iterator[ImportedTurn]:
+def _counted(turns: Iterable[ImportedTurn], bar: "tqdm[object]", problems: Problems) -> Iterator[ImportedTurn]:
+    before = bar.n
     for number, turn in enumerate(turns, 1):
         if number % _N_TURNS_BETWEEN_UPDATES == 0:
             bar.set_postfix_str(f"{number} turns", refresh=False)
+            bar.update(before + problems.n_bytes - bar.n)
         yield turn

@@ -174,6 +174,8 @@ def _search(database: Any, folder: Folder, parts: Sequence[Part], config: Pipeli
     files = {str(folder.rows(part.key)): part.number for part in parts}
     given = {"files": list(files)}
     named = pa.table({"filename": pa.array(files, pa.string()), "number": pa.array(files.values(), pa.int64())})
+    # Else a bar for each slow query, wherever the output goes.
+    database.execute("SET enable_progress_bar = false")
     database.register("named", named)
     database.execute(_MACROS)
     database.execute("CREATE TABLE parts AS SELECT * FROM named")

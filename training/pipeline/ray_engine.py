@@ -47,8 +47,11 @@ class RayEngine(AbstractContextManager["RayEngine"]):
         own: dict[str, Any] = {} if address is not None else {"num_cpus": n_workers or None, "include_dashboard": False}
         try:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(_absent(address, type(error).__name__)) from error
+        except Exception as error:
+            # A node that does not start within Ray's half minute is told by a bare Exception.
+            ray.shutdown()
+            reason = type(error).__name__
+            raise InputError(_not_started(error) if address is None else _absent(address, reason)) from error
         return cls(n_workers)
 
     def run(self, step: Step, tasks: Sequence[JsonDict]) -> Iterator[JsonDict]:
@@ -83,7 +86,15 @@ def _answers(address: str) -> bool:
         return False
 
 
-def _absent(address: str | None, reason: str) -> str:
+def _not_started(error: Exception) -> str:
+    told = str(error).partition(".")[0]
+    return (
+        f"Ray did not start on this machine ({told}); expected it within half a minute. Run the same command again "
+        "when the machine is less busy, or start a cluster with 'ray start --head' and name it with --address."
+    )
+
+
+def _absent(address: str, reason: str) -> str:
     return f"no Ray cluster at {address} ({reason}); expected auto, HOST:PORT or ray://HOST:PORT. Check the address."
 
 

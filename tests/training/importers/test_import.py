@@ -1,5 +1,6 @@
 """The whole import: same sources, same file, however many runs it took; no secret and, if wished, no word in it."""
 
+import io
 import json
 import os
 import signal
@@ -11,13 +12,14 @@ import tracemalloc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tqdm import tqdm
 
 from pointsman.classifier.commands import main
 from pointsman.classifier.errors import InputError
 from pointsman.training.datasets import read_examples, read_readings
 from pointsman.training.importers import claude_code
 from pointsman.training.importers.protocol import Location, Problems
-from pointsman.training.importers.run import IMPORTERS, ImportConfig, import_turns
+from pointsman.training.importers.run import IMPORTERS, ImportConfig, _counted, import_turns
 
 from . import logs
 from .test_masking import PLANTED
@@ -66,6 +68,17 @@ def test_grown_log_gives_what_one_import_gives(tmp_path, folder):
     _, fresh = run(tmp_path, folder, output="fresh.jsonl")
     assert (summary.n_unchanged, len(after) - len(before)) == (5, 2)
     assert after == fresh
+
+
+def test_bar_moves_while_a_long_log_is_read(tmp_path):
+    path = tmp_path / "turns.jsonl"
+    labels = {"category": "docs", "risk": "low", "scope": "file", "turn": "new"}
+    path.write_text("".join(json.dumps({"prompt": f"Describe lamp {n}"} | labels) + "\n" for n in range(350)))
+    problems, size = Problems(), path.stat().st_size
+    with tqdm(total=size, file=io.StringIO()) as bar:
+        turns = _counted(IMPORTERS["labelled"].turns(Location(str(path)), Plain(), problems), bar, problems)
+        shown = sorted({bar.n for _ in turns})
+    assert [round(n / size, 1) for n in shown] == [0.0, 0.3, 0.6, 0.9]
 
 
 def test_deleted_log_keeps_its_turns(tmp_path, folder):
@@ -258,7 +271,9 @@ def test_foreign_output_is_not_overwritten(tmp_path, folder):
 
 def test_other_options_are_refused(tmp_path, folder):
     run(tmp_path, folder)
-    with pytest.raises(InputError, match=r"other options \(subagents\)"):
+    with pytest.raises(
+        InputError, match=r"other options \(--subagents\); expected the same. Give --subagents as it was"
+    ):
         run(tmp_path, folder, with_subagents=True)
 
 

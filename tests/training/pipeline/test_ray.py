@@ -157,3 +157,15 @@ def test_absent_cluster_is_told_by_its_address(tmp_path, capsys):
     given = ["pipeline", str(tmp_path), "--output", str(tmp_path / "out"), "--engine", "ray", "--address", address]
     assert main(given) == 2
     assert f"no Ray cluster at {address}" in capsys.readouterr().err
+
+
+def test_cluster_that_does_not_start_is_told_with_what_to_do(tmp_path, capsys, monkeypatch):
+    def late(**_):
+        msg = "The current node timed out during startup. This could happen because"
+        raise Exception(msg)
+
+    monkeypatch.setattr("ray.init", late)
+    assert main(["pipeline", str(tmp_path), "--output", str(tmp_path / "out"), "--engine", "ray"]) == 2
+    told = capsys.readouterr().err
+    assert "Ray did not start on this machine (The current node timed out during startup); expected it" in told
+    assert "ray start --head" in told

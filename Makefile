@@ -97,11 +97,7 @@ sbom: $(VENV)/.test
 
 ## audit: what is known against the pins; OSV=all.zip (or a folder) asks a local copy of the database, without a network
 audit: $(VENV)/.test
-ifdef OSV
 	$(BIN)/python tests/supply/advisories.py serving/requirements.txt $(OSV)
-else
-	$(BIN)/pip-audit --disable-pip --require-hashes -r serving/requirements.txt
-endif
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -2,7 +2,8 @@
 
 A text is a pair of segments: what the person wrote, and what stood before it. Long prompts keep their head
 and tail, because people put the request first or last and paste logs in between. Earlier messages come
-newest first, each with a budget of its own, so that the message being answered is never pushed out.
+newest first, each with a budget of its own, so that the message being answered is never pushed out. What a text
+shows counts, not how its code points spell that (`shown`).
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .assessment import Message, Turn
+from .shown import in_plain_letters, without_hidden
 
 #: Earlier messages that are read, and the characters kept of each.
 MAX_CONTEXT_MESSAGES: Final = 4
@@ -18,6 +20,9 @@ MAX_MESSAGE_CHARS: Final = 600
 #: A token is at least one character, so this many characters always fill the largest prompt budget,
 #: and the tokenizer never sees a megabyte.
 MAX_PROMPT_CHARS: Final = 6000
+
+#: Characters without a width are looked for among this many times the characters that are kept.
+PADDING: Final = 10
 
 _GAP: Final = " … "
 
@@ -48,10 +53,18 @@ def text_of(prompt: str, context: Sequence[Message]) -> Text:
     """Build the model input from a prompt and the messages before it, oldest first."""
     recent = context[-MAX_CONTEXT_MESSAGES:]
     return Text(
-        prompt=cut_middle(prompt.strip(), MAX_PROMPT_CHARS),
+        prompt=_kept(prompt, MAX_PROMPT_CHARS),
         context=tuple(_render(message) for message in reversed(recent) if message.text.strip()),
     )
 
 
 def _render(message: Message) -> str:
-    return f"{message.role}: {cut_middle(message.text.strip(), MAX_MESSAGE_CHARS)}"
+    return f"{message.role}: {_kept(message.text, MAX_MESSAGE_CHARS)}"
+
+
+def _kept(text: str, max_chars: int) -> str:
+    text = text.strip()
+    if text.isascii():
+        return cut_middle(text, max_chars)
+    shown = without_hidden(cut_middle(text, PADDING * max_chars))
+    return in_plain_letters(cut_middle(shown, max_chars))

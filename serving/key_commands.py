@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .store import Store
 
 _DEFAULT_GRACE_H: Final = 24.0
+_NOT_ASKED: Final = (
+    "A service with the settings of this shell (POINTSMAN_KEYS={keys}, POINTSMAN_HOST={host}) asks for no key and lets "
+    "everyone in; POINTSMAN_KEYS=on asks for them."
+)
 
 
 def add_store_argument(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +72,14 @@ class KeysCommand:
 
     def run(self, args: argparse.Namespace) -> int:
         actions = {"create": _create, "list": _list, "rotate": _rotate, "revoke": _revoke}
-        return with_store(args, lambda store, _: actions[args.action](store, args))
+
+        def act(store: "Store", settings: "Settings") -> int:
+            status = actions[args.action](store, args)
+            if status == 0 and not settings.checks_keys():
+                print(_NOT_ASKED.format(keys=settings.keys, host=settings.host), file=sys.stderr)
+            return status
+
+        return with_store(args, act)
 
 
 class AuditCommand:

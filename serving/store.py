@@ -5,7 +5,9 @@ ours and an async driver would buy nothing. Nothing here updates or deletes a ro
 column is the truth; the other columns repeat parts of it for queries.
 """
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -178,9 +180,19 @@ def _create_engine(database_url: str, timeout_s: float | None) -> Engine:
     except OSError as exc:
         raise StoreUnavailableError(f"the database's folder {folder} cannot be made: {exc.strerror}.") from exc
     engine = sa.create_engine(url)
+    sa.event.listen(engine, "do_connect", _make_private)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_private(_dialect: Any, _entry: ConnectionPoolEntry, arguments: Sequence[Any], options: Any) -> None:
+    """Make a database that is not there yet for this account alone; SQLite makes the files beside it likewise."""
+    if options.get("uri"):
+        return
+    # Where it cannot be made, SQLite says why.
+    with suppress(OSError):
+        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:

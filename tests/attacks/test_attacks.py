@@ -15,6 +15,13 @@ from pointsman.classifier.router import Router
 from .unicode_tricks import TRICKS
 
 DATA = Path(__file__).parents[2] / "data"
+#: More than the tokenizer's budget for either end of a prompt.
+PARAGRAPH = (
+    "Notes for the docs site: we reworded the introduction, fixed three links, replaced a blurry screenshot, added alt "
+    "texts, corrected the spelling of two names, made headings consistent, moved the glossary to its own page and "
+    "removed a duplicate paragraph. The footer shows the current year, the menu uses sentence case, and the logo is "
+    "aligned to the left. Thanks to everybody who sent a correction."
+)
 FIELDS = ["id", "family", "lang", "place", "text"]
 
 
@@ -76,6 +83,15 @@ def test_few_phrasings_bring_a_careful_turn_to_a_cheap_model(phrasings, careful,
     share = sum(won.values()) / sum(tried.values())
     print(f"{'together':<14}{sum(won.values()):>5} of {sum(tried.values()):>5}  {share:6.1%}")
     assert share <= 0.03
+
+
+@pytest.mark.attack
+@pytest.mark.timeout(0)
+@pytest.mark.xfail(strict=True, reason="of a prompt of more than 112 tokens the middle is not read")
+def test_few_requests_go_to_a_cheap_model_between_harmless_paragraphs(careful, is_cheap):
+    won = sum(is_cheap(f"{PARAGRAPH}\n{prompt}\n{PARAGRAPH}") for prompt in careful)
+    print(f"\nbetween two paragraphs of {len(PARAGRAPH.split())} words: {won} of {len(careful)}")
+    assert won / len(careful) <= 0.03
 
 
 @pytest.mark.attack

@@ -7,6 +7,9 @@ FULL_WIDTH = str.maketrans({chr(code): chr(code + 0xFEE0) for code in range(0x21
 MATHEMATICAL = str.maketrans(
     {chr(ord("a") + n): chr(0x1D41A + n) for n in range(26)} | {chr(ord("A") + n): chr(0x1D400 + n) for n in range(26)}
 )
+CIRCLED = str.maketrans(
+    {chr(ord("a") + n): chr(0x24D0 + n) for n in range(26)} | {chr(ord("A") + n): chr(0x24B6 + n) for n in range(26)}
+)
 
 
 def _within(prompt, mark, share):
@@ -30,6 +33,12 @@ def zero_width_spaces(prompt):
 
 def zero_width_joiners(prompt):
     return _within(prompt, "\u200d", 0.3)
+
+
+def zero_width_padding(prompt):
+    """Nothing that shows, many times as long as what is read, on both sides and in the middle."""
+    middle = len(prompt) // 2
+    return "\u200b".join(("", prompt[:middle], prompt[middle:], "")).replace("\u200b", "\u200b" * 9_000)
 
 
 def soft_hyphens(prompt):
@@ -57,6 +66,10 @@ def mathematical_letters(prompt):
     return prompt.translate(MATHEMATICAL)
 
 
+def circled_letters(prompt):
+    return prompt.translate(CIRCLED)
+
+
 def unbroken_spaces(prompt):
     return prompt.replace(" ", "\u00a0")
 
@@ -71,12 +84,14 @@ TRICKS = (
     all_homoglyphs,
     zero_width_spaces,
     zero_width_joiners,
+    zero_width_padding,
     soft_hyphens,
     combining_marks,
     bidi_override,
     bidi_isolates,
     full_width,
     mathematical_letters,
+    circled_letters,
     unbroken_spaces,
     hidden_words,
 )

@@ -52,6 +52,15 @@ def test_list_shows_state_roles_and_rate(run):
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "is_told"),
+    [("KEYS", "auto", True), ("KEYS", "off", True), ("KEYS", "on", False), ("HOST", "0.0.0.0", False)],
+)
+def test_command_tells_where_no_key_would_be_asked_for(run, monkeypatch, name, value, is_told):
+    monkeypatch.setenv(f"POINTSMAN_{name}", value)
+    assert ("asks for no key" in run("keys", "create", "gateway", "--role", "decide")[2]) is is_told
+
+
 def test_rotated_key_stands_beside_the_old_one(run):
     run("keys", "create", "gateway", "--role", "decide")
     (old,) = listed(run)

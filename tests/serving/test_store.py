@@ -23,6 +23,18 @@ def count(store, table):
         return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
 
 
+def test_sqlite_files_are_for_their_account_alone(tmp_path):
+    path = tmp_path / "records.sqlite"
+    store = Store(f"sqlite:///{path}")
+    migrate(store.engine)
+    store.append([decision_row()], [])
+    with store.engine.connect() as reader:
+        reader.execute(sa.select(DECISIONS.c.decision_id)).all()
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    store.close()
+    assert modes == dict.fromkeys(["records.sqlite", "records.sqlite-wal", "records.sqlite-shm"], 0o600)
+
+
 def test_decision_comes_back_equal(store):
     row = decision_row()
     store.append([row], [])

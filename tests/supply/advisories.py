@@ -1,10 +1,12 @@
-"""Checks pinned requirements against a local copy of the OSV database: `python tests/supply/advisories.py LOCK OSV`.
+"""Checks pinned requirements against what is known of them: `python tests/supply/advisories.py LOCK [OSV]`.
 
-For machines without a network. OSV is a folder of JSON advisories, or the `all.zip` that osv.dev publishes for PyPI;
-fetch it where there is a network and carry it over. With a network, pip-audit asks the same database (`make audit`).
+Without OSV pip-audit asks the package index. For machines without a network OSV is a local copy of the OSV database: a
+folder of JSON advisories, or the `all.zip` that osv.dev publishes for PyPI; fetch it where there is a network and carry
+it over. Exit status: 0 nothing is known, 1 something is, 2 not every package could be looked up, which is no good news.
 """
 
 import json
+import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -28,6 +30,15 @@ class Finding:
     version: str
     advisory: str
     fixed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known; what was looked up, in words; and why that is not everything, empty where it is."""
+
+    findings: list[Finding]
+    looked_up: str
+    problem: str
 
 
 def pinned(lock: str) -> dict[str, list[str]]:
@@ -102,22 +113,58 @@ def _fixes(affected: Advisory) -> tuple[str, ...]:
     return tuple(event["fixed"] for event in events if "fixed" in event)
 
 
-def main(lock: str, source: str) -> int:
-    """Print what is known; 1 when there is something, 2 when nothing could be looked at."""
-    versions = pinned(Path(lock).read_text())
-    findings, n_read, newest = check(versions, read_advisories(Path(source)))
-    if not n_read or not versions:
-        print(f"{source}: {n_read} advisories, {lock}: {len(versions)} packages; expected some of both.")
-        return 2
-    age = (datetime.now(UTC) - datetime.fromisoformat(newest)).days if newest else None
-    print(f"{len(versions)} packages against {n_read} advisories, the newest {age} days old: {len(findings)} findings")
-    for finding in findings:
+def look_up_locally(versions: dict[str, list[str]], source: Path) -> Answer:
+    """Look the versions up in a local copy of the OSV database."""
+    try:
+        findings, n_read, newest = check(versions, read_advisories(source))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        problem = f"{error}; expected a folder of JSON advisories, or the all.zip of osv.dev"
+        return Answer([], f"{source} cannot be read", problem)
+    age = f", the newest {(datetime.now(UTC) - datetime.fromisoformat(newest)).days} days old" if newest else ""
+    problem = "" if n_read and versions else "expected some of both"
+    return Answer(findings, f"{len(versions)} packages against {n_read} advisories{age}", problem)
+
+
+def ask_index(lock: Path) -> Answer:
+    """Ask the package index by pip-audit."""
+    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "--requirement", str(lock)]
+    done = subprocess.run([*command, "--format", "json", "--progress-spinner", "off"], capture_output=True, text=True)
+    return read_report(done.stdout) or Answer([], "pip-audit gave no report", done.stderr.strip()[-600:])
+
+
+def read_report(report: str) -> Answer | None:
+    """Read the JSON that pip-audit prints; None where it printed none."""
+    try:
+        rows = json.loads(report)["dependencies"]
+    except (ValueError, KeyError):
+        return None
+    findings = [
+        Finding(canonicalize_name(row["name"]), row["version"], known["id"], tuple(known["fix_versions"]))
+        for row in rows
+        for known in row.get("vulns", ())
+    ]
+    reasons = sorted({row["skip_reason"].partition(":")[0] for row in rows if "skip_reason" in row})
+    n_looked_up = sum("skip_reason" not in row for row in rows)
+    problem = "; ".join(reasons) or ("" if rows else "expected some packages")
+    return Answer(findings, f"{n_looked_up} of {len(rows)} packages looked up in the index", problem)
+
+
+def main(lock: str, source: str | None = None) -> int:
+    """Print what is known; 1 when there is something, 2 when not everything could be looked up."""
+    answer = ask_index(Path(lock)) if source is None else look_up_locally(pinned(Path(lock).read_text()), Path(source))
+    print(f"{answer.looked_up}: {len(answer.findings)} findings")
+    for finding in answer.findings:
         fixed = f"fixed in {', '.join(finding.fixed)}" if finding.fixed else "no fix known"
         print(f"{finding.package} {finding.version}: {finding.advisory}, {fixed}")
-    return 1 if findings else 0
+    if answer.problem:
+        print(f"Not everything was looked up: {answer.problem}.")
+        if source is None:
+            print("Where there is no network, ask a local copy of the database: make audit OSV=all.zip")
+        return 2
+    return 1 if answer.findings else 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python tests/supply/advisories.py LOCK OSV")
+    if len(sys.argv) not in {2, 3}:
+        sys.exit("usage: python tests/supply/advisories.py LOCK [OSV]")
     sys.exit(main(*sys.argv[1:]))

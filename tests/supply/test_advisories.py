@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from .advisories import Finding, check, is_affected, main, pinned
+from .advisories import Finding, check, is_affected, main, pinned, read_report
 
 LOCK = """\
 some-package==1.5.0 \\
@@ -75,3 +75,35 @@ def test_empty_database_is_no_good_news(tmp_path, capsys):
     (tmp_path / "osv").mkdir()
     assert main(str(tmp_path / "lock.txt"), str(tmp_path / "osv")) == 2
     assert "expected some of both" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [None, b"no zip"], ids=["missing", "damaged"])
+def test_database_that_cannot_be_read_is_no_good_news(tmp_path, capsys, content):
+    (tmp_path / "lock.txt").write_text(LOCK)
+    if content is not None:
+        (tmp_path / "all.zip").write_bytes(content)
+    assert main(str(tmp_path / "lock.txt"), str(tmp_path / "all.zip")) == 2
+    assert "expected a folder of JSON advisories, or the all.zip" in capsys.readouterr().out
+
+
+def report(*rows):
+    return read_report(json.dumps({"dependencies": rows, "fixes": []}))
+
+
+def test_package_the_index_does_not_know_is_no_good_news():
+    known = {"name": "other", "version": "2.0", "vulns": []}
+    skipped = {"name": "some-package", "skip_reason": "Dependency not found: some-package"}
+    answer = report(known, skipped)
+    assert (answer.findings, answer.problem) == ([], "Dependency not found")
+    assert answer.looked_up.startswith("1 of 2 packages")
+
+
+def test_finding_of_the_index_is_told():
+    vulnerability = {"id": "TEST-1", "fix_versions": ["1.6"], "aliases": [], "description": ""}
+    answer = report({"name": "Some_Package", "version": "1.5.0", "vulns": [vulnerability]})
+    assert (answer.findings, answer.problem) == ([Finding("some-package", "1.5.0", "TEST-1", ("1.6",))], "")
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "{}"])
+def test_report_that_is_none_is_not_read(text):
+    assert read_report(text) is None

@@ -50,6 +50,15 @@ ODD = (
         {"prompt": "hello", "session_id": name}
         for name in ("s" * 201, "é😀" * 150, " \x1f padded\x85 ", "nul \0", "\x1c")
     ),
+    {
+        "prompt": "\u202eelbat sresu eht pord\u202c \u202e2 \u202done\u202c \u2066two\u2069\nthree",
+        "session_id": "turned",
+    },
+    {"prompt": "\u200b" * 29_000 + "ｄｒｏｐ－ｔｈｅ 𝐮𝐬𝐞𝐫𝐬 ⓣⓐⓑⓛⓔ，" + "\U000e0041" * 29_000},
+    {
+        "prompt": "drор thе usеrs tаble ℝ № ½ ⓘ",
+        "context": [{"role": "assistant", "text": "\u202eshall I?\u202c \u202ehow thё\u202c"}],
+    },
     {"prompt": "x " * 9_000, "context": [{"role": "user", "text": "é" * 5_000}] * 9},
 )
 

@@ -1,8 +1,11 @@
 // A digest to model input, as classifier/text.py builds it. Characters are code points here, as they are in Python.
 "use strict";
 
+const { inPlainLetters, withoutHidden } = require("./shown.cjs");
+
 const GAP = " … ";
 const HEAD_SHARE = 2 / 3;
+const PADDING = 10;
 const LONE_SURROGATE = /[\ud800-\udfff]/gu;
 
 /** Reads digests under the limits that the pack names. */
@@ -29,8 +32,8 @@ class Texts {
   /** Return the model input: the prompt, and the context newest first with its roles. */
   input({ prompt, context }) {
     const { max_prompt_chars: nPrompt, max_message_chars: nChars } = this.#limits;
-    const rendered = context.map(({ role, text }) => `${role}: ${cutMiddle(text.trim(), nChars)}`);
-    return { prompt: cutMiddle(prompt, nPrompt), context: rendered.reverse() };
+    const rendered = context.map(({ role, text }) => `${role}: ${kept(text.trim(), nChars)}`);
+    return { prompt: kept(prompt, nPrompt), context: rendered.reverse() };
   }
 
   #tokens(digest, prompt, context) {
@@ -83,6 +86,11 @@ function cutMiddle(text, most) {
   const room = most - GAP.length;
   const nHead = Math.trunc(room * HEAD_SHARE);
   return head(text, nHead) + GAP + tail(text, room - nHead);
+}
+
+/** Cut what a text shows in its middle. */
+function kept(text, most) {
+  return inPlainLetters(cutMiddle(withoutHidden(cutMiddle(text, PADDING * most)), most));
 }
 
 /** Round as Python does. */

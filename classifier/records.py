@@ -201,7 +201,7 @@ class DecisionRecord:
         row["assessment"] = None if self.assessment is None else assessment_to_json(self.assessment)
         row["expected_cost"] = [cost._asdict() for cost in self.expected_cost]
         row["excluded"] = [exclusion._asdict() for exclusion in self.excluded]
-        row["stakes"] = None if self.stakes is None else asdict(self.stakes)
+        row["stakes"] = None if self.stakes is None else self.stakes._asdict()
         row["limits"] = self.limits.to_json()
         row["latency_ms"] = dict(self.latency_ms)
         row["context"] = None if self.context is None else [asdict(message) for message in self.context]

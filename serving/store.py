@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
@@ -234,7 +235,7 @@ def _append_feedback(connection: Connection, record: FeedbackRecord) -> ServingE
 
 
 def _decision_row(record: DecisionRecord) -> dict[str, Any]:
-    row = clean(record.to_json())
+    row = _clean_row(record.to_json())
     columns = {name: row[name] for name in DECISIONS.c.keys() if name in row}  # noqa: SIM118 - a collection, not a dict
     for head in HEADS:
         columns[head] = None if record.assessment is None else getattr(record.assessment, head).label
@@ -242,8 +243,17 @@ def _decision_row(record: DecisionRecord) -> dict[str, Any]:
 
 
 def _feedback_row(record: FeedbackRecord) -> dict[str, Any]:
-    row = clean(record.to_json())
+    row = _clean_row(record.to_json())
     return {name: row[name] for name in ("feedback_id", "decision_id", "created_at", "outcome")} | {"record": row}
+
+
+def _clean_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as `clean` does. Nearly all are clean, and writing one as JSON says so in a tenth of the time."""
+    try:
+        is_clean = rb"\u0000" not in orjson.dumps(row)
+    except TypeError:  # a lone surrogate, or a number beyond 64 bits
+        is_clean = False
+    return row if is_clean else dict(clean(row))
 
 
 def clean(value: Any) -> Any:

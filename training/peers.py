@@ -301,4 +301,7 @@ def _asked(name: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # A script's own folder stands first: its `datasets.py` would be taken for the library that routers import.
+    own = os.path.realpath(os.path.dirname(__file__))
+    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != own]
     sys.exit(main(sys.argv[1:]))

@@ -115,6 +115,14 @@ def test_script_needs_nothing_but_the_standard_library():
     assert int(done.stdout) == len(peers.PEERS)
 
 
+def test_router_finds_none_of_our_modules_by_a_bare_name(environment_with_a_router):
+    # The script stands beside `datasets.py`, which is also what a library is called that routers import.
+    (environment_with_a_router / "complexity.py").write_text("import promotion\n")
+    _, skipped = run_peers(EXAMPLES, [], PeerSettings())
+    reason = next(router.reason for router in skipped if router.name == "local-llm-router")
+    assert "No module named 'promotion'" in reason
+
+
 def test_names_of_routers_are_unique():
     assert len({peer.name for peer in peers.PEERS}) == len(peers.PEERS)
 

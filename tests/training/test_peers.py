@@ -94,7 +94,7 @@ def test_router_that_learns_is_skipped_without_training_rows():
 
 def test_routers_that_learn_never_see_measured_groups(monkeypatch):
     seen = []
-    monkeypatch.setattr(report_peers, "_installed", lambda settings: {peer.name: None for peer in peers.PEERS})
+    monkeypatch.setattr(report_peers, "installed_peers", lambda settings: {peer.name: None for peer in peers.PEERS})
     monkeypatch.setattr(
         report_peers, "_outcome", lambda peer, version, data, settings: seen.extend(data[1]) or Skipped(peer.name, "")
     )
@@ -129,7 +129,7 @@ def test_names_of_routers_are_unique():
 
 @pytest.fixture(scope="module")
 def installed():
-    return report_peers._installed(PeerSettings(PEERS_PYTHON))
+    return report_peers.installed_peers(PeerSettings(PEERS_PYTHON))
 
 
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.distribution)

@@ -5,6 +5,7 @@ ours and an async driver would buy nothing. Nothing here updates or deletes a ro
 column is the truth; the other columns repeat parts of it for queries.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,7 +179,7 @@ def _create_engine(database_url: str, timeout_s: float | None) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise StoreUnavailableError(f"the database's folder {folder} cannot be made: {exc.strerror}.") from exc
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(url, json_serializer=_json)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -188,7 +189,9 @@ def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:
     # pre_ping: a connection that the server closed overnight is replaced, not reported. Whoever waits for a connection
     # waits for other statements to end.
     waits = {} if timeout_s is None else {"pool_timeout": timeout_s}
-    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 5}, **waits)
+    engine = sa.create_engine(
+        url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 5}, json_serializer=_json, **waits
+    )
     if timeout_s is not None:
         # Imported here: with SQLite the driver need not be there.
         from .postgres import bounded_connection
@@ -196,6 +199,13 @@ def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:
         bounded = bounded_connection(timeout_s)
         sa.event.listen(engine, "do_connect", lambda _dialect, _entry, args, options: bounded.connect(*args, **options))
     return engine
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a number beyond 64 bits
+        return json.dumps(value)
 
 
 def _configure_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:

@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 import orjson
 
 from .session import Change, SessionState
-from .session_form import state_from_json, state_to_json
 
 _T = TypeVar("_T")
 
@@ -124,6 +123,9 @@ class MemorySessions:
 
 
 def _pack(state: SessionState) -> bytes:
+    # Imported where a session is packed, which few processes come to: the form brings that of the records along.
+    from .session_form import state_to_json
+
     plain = orjson.dumps(state_to_json(state), option=orjson.OPT_SERIALIZE_NUMPY)
     # A window of 8 KB with small tables, which is all that a state fills: the usual ones are 200 KB to clear each time.
     packer = zlib.compressobj(1, zlib.DEFLATED, 13, 5)
@@ -131,6 +133,8 @@ def _pack(state: SessionState) -> bytes:
 
 
 def _unpack(packed: bytes) -> SessionState:
+    from .session_form import state_from_json
+
     return state_from_json(orjson.loads(zlib.decompress(packed)))
 
 

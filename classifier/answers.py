@@ -36,7 +36,7 @@ def decision_answer(decision: Decision) -> dict[str, Any]:
             for cost in decision.expected_cost
         ],
         "excluded": [exclusion._asdict() for exclusion in decision.excluded],
-        "stakes": None if decision.stakes is None else asdict(decision.stakes),
+        "stakes": None if decision.stakes is None else decision.stakes._asdict(),
         "reasons": decision.reasons,
         "codes": decision.codes,
         "sticky": decision.sticky,

@@ -191,8 +191,7 @@ class Exclusion(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stakes:
+class Stakes(NamedTuple):
     """What hangs on one turn, whichever model takes it.
 
     Attributes

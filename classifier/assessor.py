@@ -1,5 +1,6 @@
 """A verified bundle at work: turns -> calibrated assessments with a novelty score."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,15 +75,16 @@ class Assessor:
         if not texts:
             return [], np.zeros((0, 0), dtype=np.float32)
         encoded = self._encoder.encode(texts)
-        temperatures = self.bundle.manifest.temperatures
+        manifest = self.bundle.manifest
+        temperatures, version = manifest.temperatures, manifest.version
         columns = [
             [HeadResult(head, calibrated(logits, temperatures[head])) for logits in encoded.logits[head].tolist()]
             for head in HEADS
         ]
-        scores = novelty(encoded.surface, self._reference, self.bundle.manifest.novelty).tolist()
+        scores = novelty(encoded.surface, self._reference, manifest.novelty)
         assessments = [
-            Assessment(**dict(zip(HEADS, heads, strict=True)), novelty=score, model_version=self.version)
-            for *heads, score in zip(*columns, scores, strict=True)
+            Assessment(category, risk, scope, turn, score, version)
+            for category, risk, scope, turn, score in zip(*columns, scores, strict=True)
         ]
         return assessments, encoded.embedding
 
@@ -112,11 +114,17 @@ def distance(surface: FloatArray, reference: FloatArray) -> npt.NDArray[np.float
     Lee et al. 2018, "A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks",
     arXiv:1807.03888 (with one class and shrunk covariance).
     """
+    return np.array(_distances(surface, reference))
+
+
+def _distances(surface: FloatArray, reference: FloatArray) -> list[float]:
     white = (surface - reference[0]) @ reference[1:]  # (n_texts, n_hidden)
-    return np.asarray(np.sqrt(np.add.reduce(white * white, axis=1)), dtype=np.float64)
+    # One product a text in the place of three operations on arrays, whose code a run of the graph has put out of the
+    # processor's caches.
+    return [math.sqrt(np.vdot(row, row)) for row in white]
 
 
-def novelty(surface: FloatArray, reference: FloatArray, scale: NoveltyScale) -> npt.NDArray[np.float64]:
+def novelty(surface: FloatArray, reference: FloatArray, scale: NoveltyScale) -> list[float]:
     """Score how unlike the training data each text is.
 
     Parameters
@@ -128,8 +136,8 @@ def novelty(surface: FloatArray, reference: FloatArray, scale: NoveltyScale) -> 
 
     Returns
     -------
-    float array, shape (n_texts,)
+    list of float, shape (n_texts,)
         0 (ordinary) to 1 (foreign).
     """
-    share = (distance(surface, reference) - scale.near) / max(scale.far - scale.near, 1e-9)
-    return np.minimum(np.maximum(share, 0.0), 1.0)
+    near, width = scale.near, max(scale.far - scale.near, 1e-9)
+    return [min(max((far - near) / width, 0.0), 1.0) for far in _distances(surface, reference)]

@@ -6,7 +6,6 @@ an error: a misspelt price must stop the start, not silently cost money. What a 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -109,6 +108,8 @@ class Section:
                 problem = "found the field twice; expected it once. Remove one of them."
                 raise ConfigError(self.path, line, self._full(name), problem)
             if name not in names:
+                import difflib  # for a mistake alone
+
                 close = difflib.get_close_matches(name, names, n=1)
                 hint = f"Did you mean {close[0]!r}?" if close else "Remove it."
                 problem = f"found an unknown field; expected one of {', '.join(names)}. {hint}"

@@ -21,7 +21,7 @@ from .tokens import TextTokenizer, TokenBatch
 
 FloatArray = npt.NDArray[np.float32]
 
-_OUTPUTS: Final = (*HEADS, "embedding", "surface")
+_OUTPUTS: Final = [*HEADS, "embedding", "surface"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class OnnxEncoder:
     def run(self, tokens: TokenBatch) -> Encoded:
         """Run the graph on tokens."""
         outputs = self._session.run(
-            list(_OUTPUTS),
+            _OUTPUTS,
             {
                 "input_ids": tokens.input_ids,
                 "attention_mask": tokens.attention_mask,

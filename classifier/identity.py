@@ -62,7 +62,6 @@ def read_identity(
     system : iterable of str
         Text blocks of the system prompt; Claude Code marks subagents there when a gateway drops its headers.
     """
-    names = (session_id, *(headers.get(name) for name in _SESSION_HEADERS), *_body_sessions(body))
     agent_id = bounded_id(headers.get(_AGENT_HEADER))
     thread, parent = bounded_id(headers.get("thread-id")), bounded_id(headers.get("session-id"))
     if agent_id is None and thread and parent and thread != parent:
@@ -70,10 +69,16 @@ def read_identity(
         agent_id = thread
     billed = any(text.startswith(_BILLING_MARK) and _SUBAGENT_FLAG in text for text in system)
     return Identity(
-        session_id=next((found for name in names if (found := bounded_id(name))), None),
+        session_id=bounded_id(session_id)
+        or (_first_id(map(headers.get, _SESSION_HEADERS)) if headers else None)
+        or _first_id(_body_sessions(body)),
         agent_id=agent_id,
         is_subagent=agent_id is not None or billed or bool(headers.get("x-openai-subagent")),
     )
+
+
+def _first_id(values: Iterable[object]) -> str | None:
+    return next((found for value in values if (found := bounded_id(value))), None)
 
 
 def bounded_id(value: object) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Final, Self
 
@@ -112,14 +112,18 @@ class Limits:
     promises: Promises = ()
     seed: str = ""
 
-    def keeping(self, promises: Promises, max_missed: float) -> Self:
+    def keeping(self, promises: Promises, max_missed: float) -> Limits:
         """Return the limits under which the one of a bundle's promises is kept that a policy asks for."""
+        if self is UNLIMITED:
+            return _keeping_alone(promises, max_missed)
         kept = promise_for(promises, max_missed)
         return replace(self, promises=promises, care_threshold=None if kept is None else kept[1])
 
     def to_json(self) -> dict[str, Any]:
         """Return the limits as JSON values, those that limit nothing left out."""
-        values = {name: value for name, value in asdict(self).items() if value != getattr(UNLIMITED, name)}
+        # Not `asdict`, which copies every value: this is done for each decision.
+        named = ((name, getattr(self, name)) for name in type(self).__slots__)
+        values = {name: value for name, value in named if value != getattr(UNLIMITED, name)}
         return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}
 
     @classmethod
@@ -137,6 +141,12 @@ class Limits:
 
 
 UNLIMITED: Final = Limits()
+
+
+@lru_cache(maxsize=64)
+def _keeping_alone(promises: Promises, max_missed: float) -> Limits:
+    """Return the limits of a request that nothing but the promise limits, which most are: made once."""
+    return Limits().keeping(promises, max_missed)
 
 
 def wishes_in(prompt: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ from typing import Final, TypeVar
 import orjson
 
 from .session import Change, SessionState
-from .session_form import state_from_json, state_to_json
 
 _T = TypeVar("_T")
 
@@ -100,20 +99,17 @@ class MemorySessions:
         while len(self._states) > self._max_unpacked:
             self._pack_oldest()
         # Oldest first: whatever has expired stands at the front, so one or two looks keep the store small.
-        while len(self):
+        while n_kept := len(self._states) + len(self._packed):
             oldest, (kept_at, _) = next(iter((self._packed or self._states).items()))
-            if (
-                len(self) <= self._max
-                and self._n_packed_bytes <= self._max_packed_bytes
-                and now - kept_at <= self._ttl_s
-            ):
+            is_within = n_kept <= self._max and self._n_packed_bytes <= self._max_packed_bytes
+            if is_within and now - kept_at <= self._ttl_s:
                 return
             self._drop(oldest)
 
     def _pack_oldest(self) -> None:
         key, (kept_at, state) = self._states.popitem(last=False)
         try:
-            packed = zlib.compress(orjson.dumps(state_to_json(state), option=orjson.OPT_SERIALIZE_NUMPY), 1)
+            packed = _pack(state)
         except (TypeError, ValueError, AttributeError):
             return  # what an assessor of one's own made of it; a lost state costs a cache
         self._packed[key] = (kept_at, packed)
@@ -126,7 +122,19 @@ class MemorySessions:
             self._n_packed_bytes -= _size(key, packed[1])
 
 
+def _pack(state: SessionState) -> bytes:
+    # Imported where a session is packed, which few processes come to: the form brings that of the records along.
+    from .session_form import state_to_json
+
+    plain = orjson.dumps(state_to_json(state), option=orjson.OPT_SERIALIZE_NUMPY)
+    # A window of 8 KB with small tables, which is all that a state fills: the usual ones are 200 KB to clear each time.
+    packer = zlib.compressobj(1, zlib.DEFLATED, 13, 5)
+    return packer.compress(plain) + packer.flush()
+
+
 def _unpack(packed: bytes) -> SessionState:
+    from .session_form import state_from_json
+
     return state_from_json(orjson.loads(zlib.decompress(packed)))
 
 

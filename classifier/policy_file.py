@@ -21,7 +21,7 @@ from .config_file import Section
 from .costs import Load
 from .errors import ConfigError
 from .labels import CATEGORIES, RISKS, SCOPES
-from .limits import Caller, Limits, paths_in
+from .limits import UNLIMITED, Caller, Limits, paths_in
 from .rules import Explore, PinnedPath, Rule, pinned, read_explore, read_paths, read_rules, tightest
 from .session import Stage
 
@@ -255,7 +255,7 @@ class Policy:
         pins = pinned(self.paths, paths_in((turn.prompt, *(m.text for m in turn.context)))) if self.paths else ()
         rules = self.rules_for(caller)
         if not rules:
-            return Limits(models=allowed, pins=pins)
+            return Limits(models=allowed, pins=pins) if pins or allowed is not None else UNLIMITED
         denied: frozenset[str] = frozenset()
         residency: frozenset[str] | None = None
         for rule in rules:

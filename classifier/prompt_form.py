@@ -18,4 +18,5 @@ _SCRIPTS: Final = (
 def script_of(text: str) -> str:
     """Return the script of a prompt's beginning: the first of those that is not Latin, where there is one."""
     start = text[:_SCANNED_CHARS]
-    return next((name for name, letters in _SCRIPTS if letters.search(start)), "other")
+    scripts = _SCRIPTS[-1:] if start.isascii() else _SCRIPTS
+    return next((name for name, letters in scripts if letters.search(start)), "other")

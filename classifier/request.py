@@ -156,12 +156,11 @@ def _digest_turn(prompt: str, fields: Mapping[str, object], who: Identity) -> Tu
     context = _digest_context(fields.get("context"))
     tokens = fields.get("context_tokens")
     history = [text for message in context for text in (message.role, normalised(message.text))]
-    keys = TurnKeys.of(
-        who,
-        before=f"anon:{hash_parts(*history)}",
-        after=f"anon:{hash_parts(*history, normalised(written))}",
-        turn=(*history, normalised(written)),
-    )
+    words = (*history, normalised(written))
+    before = after = ""
+    if who.session_id is None:  # else it is found by its name
+        before, after = f"anon:{hash_parts(*history)}", f"anon:{hash_parts(*words)}"
+    keys = TurnKeys.of(who, before=before, after=after, turn=words)
     return Turn(
         prompt=written,
         context=context,

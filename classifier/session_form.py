@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any, Final
 
 from .assessment import CandidateCost, Decision, Exclusion, Kind, Stakes
@@ -47,7 +47,7 @@ def state_to_json(state: SessionState) -> dict[str, Any]:
             "assessment": place(value.assessment),
             "expected_cost": [list(cost) for cost in value.expected_cost],
             "excluded": [list(exclusion) for exclusion in value.excluded],
-            "stakes": None if value.stakes is None else asdict(value.stakes),
+            "stakes": None if value.stakes is None else value.stakes._asdict(),
             "limits": value.limits.to_json(),
         }
 

@@ -92,6 +92,9 @@ class TextTokenizer:
     def encode(self, texts: Sequence[Text]) -> TokenBatch:
         """Tokenise texts and pad them to the longest of the batch."""
         rows = self._rows(texts)
+        if len(rows) == 1:
+            ((ids, n_first),) = rows
+            return _alone(ids, n_first)
         shape = len(rows), max((len(ids) for ids, _ in rows), default=0)
         input_ids, attention_mask, token_type_ids = (np.zeros(shape, dtype=np.int64) for _ in range(3))
         for row, (ids, n_first) in enumerate(rows):
@@ -102,12 +105,15 @@ class TextTokenizer:
         return TokenBatch(input_ids, attention_mask, token_type_ids)
 
     def _rows(self, texts: Sequence[Text]) -> list[tuple[list[int], int]]:
-        parts = [part for text in texts for part in (text.prompt, *text.context)]
         if len(texts) == 1:
             # A batch is handed to the tokenizer's threads, which takes longer than one text.
-            encodings = [self._tokenizer.encode(part, add_special_tokens=False) for part in parts]
-        else:
-            encodings = self._tokenizer.encode_batch(parts, add_special_tokens=False)
+            (text,), encode = texts, self._tokenizer.encode
+            prompt, *context = (
+                self._read(part, encode(part, add_special_tokens=False).ids) for part in (text.prompt, *text.context)
+            )
+            return [self._row(prompt, context)]
+        parts = [part for text in texts for part in (text.prompt, *text.context)]
+        encodings = self._tokenizer.encode_batch(parts, add_special_tokens=False)
         ids = (self._read(part, encoding.ids) for part, encoding in zip(parts, encodings, strict=True))
         return [self._row(next(ids), [next(ids) for _ in text.context]) for text in texts]
 
@@ -158,6 +164,14 @@ def _one_gloss_per_form(tokenizer: Tokenizer, glosses: Mapping[int, Sequence[int
             form = tokenizer.normalizer.normalize_str(form)
         found[token] = glosses[first.setdefault(form, token)]
     return found
+
+
+def _alone(ids: list[int], n_first: int) -> TokenBatch:
+    """Return a batch of one, which needs no padding."""
+    input_ids = np.array([ids], dtype=np.int64)  # (1, n_tokens)
+    token_type_ids = np.zeros_like(input_ids)
+    token_type_ids[0, n_first:] = 1
+    return TokenBatch(input_ids, np.ones_like(input_ids), token_type_ids)
 
 
 def _cut(ids: list[int], room: int) -> list[int]:

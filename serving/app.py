@@ -26,6 +26,7 @@ from .retention import keep_retention
 from .routes import classification, decisions, feedback, health, savings, sessions, weave
 from .services import Services
 from .settings import Settings
+from .shortcut import Shortcut
 from .spending import Spending
 from .spool import open_spool
 from .store import Store
@@ -89,6 +90,7 @@ def create_app(settings: Settings, router: Router | None = None) -> FastAPI:
         app.include_router(resource.router)
     for pages in console_routers():
         app.include_router(pages)
+    app.add_middleware(Shortcut)
     app.add_middleware(Gate, access=access)
     app.add_middleware(Edge, telemetry=telemetry)
     if tracing is not None:

@@ -7,6 +7,8 @@ import ssl
 import sys
 from typing import TYPE_CHECKING, Final
 
+from . import heap
+
 if TYPE_CHECKING:
     from pointsman.classifier.router import Router
 
@@ -44,9 +46,10 @@ class ServeCommand:
     def run(self, args: argparse.Namespace) -> int:
         """Serve until stopped; 0 after a stop, 2 when the start fails, with the reason on stderr."""
         try:
-            import uvicorn
+            with heap.made_to_stay():
+                import uvicorn
 
-            from . import access, app, heap, live_model, logs, settings, telemetry, wire
+                from . import access, app, live_model, logs, settings, telemetry, wire
         except ModuleNotFoundError as exc:
             return fail(missing(exc))
         from pointsman.classifier.errors import ClassifierError
@@ -61,7 +64,8 @@ class ServeCommand:
             _allow_connections()
             heap.share_arenas()
             listener = _listen(chosen.host, chosen.port)
-            with listener:
+            with listener, contextlib.ExitStack() as starting:
+                starting.enter_context(heap.made_to_stay())
                 # Opened again by the app; tried here, where a failure is one line and no traceback.
                 with contextlib.closing(app.open_store(chosen)) as store:
                     access.Access(chosen, telemetry.Telemetry()).load(store)
@@ -84,6 +88,7 @@ class ServeCommand:
                     ssl_keyfile=chosen.tls_key,
                 )
                 server = uvicorn.Server(config)
+                starting.close()
                 server.run(sockets=[listener])
                 return 0 if server.started else 2
         except (ClassifierError, ServingError, OSError) as exc:

@@ -6,7 +6,8 @@ asked twice at once is inferred once, so both get one decision.
 
 import asyncio
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final, Literal
 
@@ -37,10 +38,11 @@ _UNREAD_CAUSES: Final = {_BUSY: "overloaded", _LATE: "timeout"}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A decision and where it came from."""
+    """A decision and where it came from; `latency_ms` are the parts of what was done for this very answer."""
 
     decision: Decision
     source: Source
+    latency_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 class Decider:
@@ -69,7 +71,7 @@ class Decider:
         question = await self._read(delivery)
         read_ms = _ms_since(started)
         answer = self._recall(question) or await self._infer(question)
-        latency_ms = {"read": read_ms} | _own_parts(answer) | {"total": _ms_since(started)}
+        latency_ms = {"read": read_ms, **answer.latency_ms, "total": _ms_since(started)}
         decision = answer.decision
         if question.notes:
             noted = (*decision.codes, "asking_ignored")
@@ -143,9 +145,9 @@ class Decider:
         if decision.assessment is None:
             # The router met the failure first, and told `LiveModel`.
             return Answer(decision, "safe_default")
-        parts = decision.latency_ms
+        parts = {part: ms for part, ms in decision.latency_ms.items() if part not in {"read", "total"}}
         queue_ms = max(0.0, _ms_since(started) - parts.get("classify", 0.0) - parts.get("decide", 0.0))
-        return Answer(replace(decision, latency_ms=parts | {"queue": queue_ms}), "inferred")
+        return Answer(decision, "inferred", parts | {"queue": queue_ms})
 
     def _shared(self, question: Question) -> "asyncio.Future[Decision]":
         """Start the inference, or join the one that the same request started."""
@@ -202,14 +204,9 @@ class Decider:
         _log(decision, source)
 
 
-def _own_parts(answer: Answer) -> dict[str, float]:
-    """Return the router's parts when it worked for this answer; a recalled decision carries those of its first time."""
-    if answer.source != "inferred":
-        return {}
-    return {part: ms for part, ms in answer.decision.latency_ms.items() if part not in {"read", "total"}}
-
-
 def _log(decision: Decision, source: Source) -> None:
+    if not logger.isEnabledFor(logging.INFO):
+        return
     assessment = decision.assessment
     logger.info(
         "decided",

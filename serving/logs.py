@@ -10,8 +10,6 @@ import time
 import traceback
 from typing import Final
 
-import structlog
-
 from .log_writer import LogWriter
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -37,6 +35,9 @@ class LineFormatter(logging.Formatter):
 
 def json_formatter() -> logging.Formatter:
     """Return a formatter of one JSON object a line: `timestamp`, `level`, `logger`, `event`, and what goes with it."""
+    # Imported here: with its console it takes a tenth of a second of a start that wants plain text.
+    import structlog
+
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -5,6 +5,7 @@ ours and an async driver would buy nothing. Nothing here updates or deletes a ro
 column is the truth; the other columns repeat parts of it for queries.
 """
 
+import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine, make_url
@@ -179,7 +181,7 @@ def _create_engine(database_url: str, timeout_s: float | None) -> Engine:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise StoreUnavailableError(f"the database's folder {folder} cannot be made: {exc.strerror}.") from exc
-    engine = sa.create_engine(url)
+    engine = sa.create_engine(url, json_serializer=_json)
     sa.event.listen(engine, "do_connect", _make_private)
     sa.event.listen(engine, "connect", _configure_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
@@ -199,7 +201,9 @@ def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:
     # pre_ping: a connection that the server closed overnight is replaced, not reported. Whoever waits for a connection
     # waits for other statements to end.
     waits = {} if timeout_s is None else {"pool_timeout": timeout_s}
-    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 5}, **waits)
+    engine = sa.create_engine(
+        url, pool_pre_ping=True, pool_size=4, connect_args={"connect_timeout": 5}, json_serializer=_json, **waits
+    )
     if timeout_s is not None:
         # Imported here: with SQLite the driver need not be there.
         from .postgres import bounded_connection
@@ -207,6 +211,13 @@ def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:
         bounded = bounded_connection(timeout_s)
         sa.event.listen(engine, "do_connect", lambda _dialect, _entry, args, options: bounded.connect(*args, **options))
     return engine
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a number beyond 64 bits
+        return json.dumps(value)
 
 
 def _configure_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -246,7 +257,7 @@ def _append_feedback(connection: Connection, record: FeedbackRecord) -> ServingE
 
 
 def _decision_row(record: DecisionRecord) -> dict[str, Any]:
-    row = clean(record.to_json())
+    row = _clean_row(record.to_json())
     columns = {name: row[name] for name in DECISIONS.c.keys() if name in row}  # noqa: SIM118 - a collection, not a dict
     for head in HEADS:
         columns[head] = None if record.assessment is None else getattr(record.assessment, head).label
@@ -254,8 +265,17 @@ def _decision_row(record: DecisionRecord) -> dict[str, Any]:
 
 
 def _feedback_row(record: FeedbackRecord) -> dict[str, Any]:
-    row = clean(record.to_json())
+    row = _clean_row(record.to_json())
     return {name: row[name] for name in ("feedback_id", "decision_id", "created_at", "outcome")} | {"record": row}
+
+
+def _clean_row(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as `clean` does. Nearly all are clean, and writing one as JSON says so in a tenth of the time."""
+    try:
+        is_clean = rb"\u0000" not in orjson.dumps(row)
+    except TypeError:  # a lone surrogate, or a number beyond 64 bits
+        is_clean = False
+    return row if is_clean else dict(clean(row))
 
 
 def clean(value: Any) -> Any:

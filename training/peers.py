@@ -164,6 +164,11 @@ def _open_local_llm_router(_lessons: Sequence[Lesson]) -> Ask:
 
 
 def _open_dynamic_model_router(_lessons: Sequence[Lesson]) -> Ask:
+    litellm = importlib.util.find_spec("litellm")
+    if litellm is not None and litellm.origin is not None:
+        # Its tokeniser fetches a file that LiteLLM's package carries.
+        carried = os.path.join(os.path.dirname(litellm.origin), "litellm_core_utils", "tokenizers")
+        os.environ.setdefault("TIKTOKEN_CACHE_DIR", carried)
     classify = _attribute("dynamic_model_router", "classify")
     return _on_tiers(("low", "medium", "high"), ("high",), lambda prompt: classify(prompt).tier)
 
@@ -301,4 +306,7 @@ def _asked(name: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # A script's own folder stands first: its `datasets.py` would be taken for the library that routers import.
+    own = os.path.realpath(os.path.dirname(__file__))
+    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != own]
     sys.exit(main(sys.argv[1:]))

@@ -16,8 +16,10 @@ import numpy as np
 from pointsman.classifier.errors import ClassifierError
 
 from . import peers
+from .config import EncoderConfig
 from .contenders import Contender, Skipped
 from .datasets import Example
+from .encoder_source import encoder_folder
 from .peers import PEERS, UNREACHABLE, Peer
 
 _SCRIPT: Final = Path(peers.__file__)
@@ -49,7 +51,7 @@ def run_peers(
     settings : PeerSettings
         Where they are installed and how long each may take.
     """
-    installed = _installed(settings)
+    installed = installed_peers(settings)
     measured = {example.group for example in examples}
     lessons = [lesson for lesson in lessons if lesson.group not in measured]
     random.Random(0).shuffle(lessons)  # noqa: S311 - files are sorted by group, and a router may take the first rows only
@@ -74,7 +76,7 @@ def _outcome(
         "lessons": [_lesson(example) for example in lessons] if peer.needs_lessons else [],
     }
     try:
-        result = _run(["run", peer.name], json.dumps(request), settings)
+        result = run_script(["run", peer.name], json.dumps(request), settings)
     except ClassifierError as error:
         return Skipped(peer.name, f"{peer.distribution} {version} failed: {error}")
     answers = result["answers"]
@@ -94,19 +96,26 @@ def _lesson(example: Example) -> dict[str, Any]:
     return {"prompt": example.prompt, "category": example.labels["category"], "needs_care": example.needs_care}
 
 
-def _installed(settings: PeerSettings) -> dict[str, str | None]:
-    return dict(_run(["list"], "", settings))
+def installed_peers(settings: PeerSettings) -> dict[str, str | None]:
+    """Return the version per router; None where it is not installed."""
+    return dict(run_script(["list"], "", settings))
 
 
-def _run(arguments: list[str], stdin: str, settings: PeerSettings) -> dict[str, Any]:
+def run_script(arguments: list[str], stdin: str, settings: PeerSettings) -> dict[str, Any]:
     """Run `peers.py` in an empty folder that is its home too: routers write caches and look at the folder they are in.
 
-    Nothing is fetched: a router that needs an encoder finds it in the Hugging Face cache or does without.
+    Nothing is fetched: a router that needs an encoder finds it in the Hugging Face cache or does without. Where
+    `HF_HOME` names none, a cache is made of the encoder that we start from, which is the one that routers ask for.
+
+    Raises
+    ------
+    ClassifierError
+        It failed or took too long.
     """
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
             "HOME": folder,
-            "HF_HOME": os.environ.get("HF_HOME", str(Path.home() / ".cache" / "huggingface")),
+            "HF_HOME": os.environ.get("HF_HOME") or _encoder_cache(Path(folder)),
             "HF_HUB_OFFLINE": "1",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "PYTHONWARNINGS": "ignore",
@@ -135,3 +144,18 @@ def _run(arguments: list[str], stdin: str, settings: PeerSettings) -> dict[str, 
         msg = f"exit status {done.returncode}, {last[:200]}"
         raise ClassifierError(msg)
     return dict(json.loads(done.stdout))
+
+
+def _encoder_cache(folder: Path) -> str:
+    """Return a Hugging Face cache: one with the installed encoder, or the user's own where none is installed."""
+    encoder = EncoderConfig()
+    try:
+        weights = encoder_folder(encoder)
+    except ClassifierError:
+        return str(Path.home() / ".cache" / "huggingface")
+    repository = folder / "hub" / f"models--{encoder.name.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("installed")
+    (repository / "snapshots").mkdir()
+    (repository / "snapshots" / "installed").symlink_to(weights, target_is_directory=True)
+    return str(folder)

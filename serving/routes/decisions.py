@@ -17,6 +17,8 @@ from pointsman.serving.services import Services, services_of
 
 # Envoy asks with the method of the request it holds, and would take a 405 for a refusal of its client.
 _OTHER_METHODS: Final = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"]
+#: All that deciding under a path answers to.
+METHODS: Final = frozenset({"POST", *_OTHER_METHODS})
 
 
 class _AnyPath(Convertor[str]):
@@ -66,14 +68,14 @@ async def decide(request: Request) -> Response:
     the body of an Anthropic Messages, Chat Completions or Responses request as the client sent it, or a digest
     `{"prompt": ..., "context": [{"role", "text"}], "context_tokens": ..., "session_id": ...}`.
     """
-    return await _decided(request, "")
+    return await decided(request, "")
 
 
 @router.api_route("/v1/decide/{path:any}", methods=_OTHER_METHODS, include_in_schema=False)
 @router.post("/v1/decide/{path:any}", responses=_RESPONSES, openapi_extra=_BODY)
 async def decide_under_path(request: Request, path: str) -> Response:
     """Decide on a client's own request, sent with its own path and headers (`/v1/decide/v1/messages?beta=true`)."""
-    return await _decided(request, path)
+    return await decided(request, path)
 
 
 @router.get("/v1/decisions/{decision_id}", responses={404: {"model": ErrorAnswer}})
@@ -85,12 +87,13 @@ async def read_decision(request: Request, decision_id: str) -> Response:
     return Response(orjson.dumps(row), media_type="application/json")
 
 
-async def _decided(request: Request, path: str) -> Response:
+async def decided(request: Request, path: str) -> Response:
+    """Answer a request to decide; `path` is what its own path has after `/v1/decide/`."""
     services = services_of(request)
     settings, decider = services.settings, services.decider
     try:
         async with held_body(request, settings.max_body_bytes, settings.body_timeout_s, decider.room) as body:
-            answer = await decider.answer(Delivery(body, dict(request.headers), path))
+            answer = await decider.answer(Delivery(body, _headers(request), path))
     except (NoRoomError, MemoryError):
         answer = decider.answer_unread()
     return Response(
@@ -98,6 +101,14 @@ async def _decided(request: Request, path: str) -> Response:
         headers=decision_headers(answer.decision),
         media_type="application/json",
     )
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """Return the headers, the first of each name; `dict` of Starlette's own looks through all of them for each."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.raw:
+        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return headers
 
 
 def _stored(services: Services, decision_id: str, waiting: DecisionRecord | None) -> dict[str, Any]:

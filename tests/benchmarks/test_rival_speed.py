@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pointsman.classifier.errors import ClassifierError
 from pointsman.training import peers
 from pointsman.training.datasets import read_examples
+from pointsman.training.report_peers import PeerSettings, installed_peers, run_script
 
 from .machine import ROOT
 from .rows import Samples
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(900)]
 PART = "Other routers, a decision"
-N_PROMPTS, N_LESSONS, N_ROUNDS = 100, 600, 3
+# Few lessons: a router that learns encodes each of them first, and of its time for a prompt they are a small part.
+N_PROMPTS, N_LESSONS, N_ROUNDS = 100, 100, 3
 
 OURS = """
 import json, sys, time
@@ -36,8 +39,14 @@ json.dump({"ms_per_call": (time.perf_counter() - started) * 1000 / len(prompts)}
 
 
 @pytest.fixture(scope="module")
-def python():
-    return os.environ.get("POINTSMAN_PEERS_PYTHON", sys.executable)
+def settings():
+    python = os.environ.get("POINTSMAN_PEERS_PYTHON", sys.executable)
+    return PeerSettings(Path(python), timeout_s=240)
+
+
+@pytest.fixture(scope="module")
+def installed(settings):
+    return installed_peers(settings)
 
 
 @pytest.fixture(scope="module")
@@ -56,33 +65,25 @@ def asking():
     return {"prompts": [example.prompt for example in measured], "lessons": lessons}
 
 
-def answered(command, asking):
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "1"}
+def ours_ms(asking):
     run = subprocess.run(
-        command, input=json.dumps(asking), capture_output=True, text=True, env=environment, timeout=240
+        [sys.executable, "-c", OURS], input=json.dumps(asking), capture_output=True, text=True, check=True
     )
-    if run.returncode:
-        # The last line names the exception.
-        raise RuntimeError((run.stderr.strip().splitlines() or ["no message"])[-1][:120])
-    return json.loads(run.stdout)
+    return json.loads(run.stdout)["ms_per_call"]
 
 
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)
-def test_rival_beside_ours(report, python, asking, peer):
-    script = Path(peers.__file__)
-    installed = json.loads(subprocess.run([python, script, "list"], capture_output=True, check=True).stdout)
+def test_rival_beside_ours(report, settings, installed, asking, peer):
     version = installed[peer.name]
     if version is None:
         report.skip(PART, peer.name, f"not installed: pip install {peer.distribution}")
-    theirs_asked = asking if peer.needs_lessons else asking | {"lessons": []}
+    theirs_asked = json.dumps(asking if peer.needs_lessons else asking | {"lessons": []})
     times = []
     for _ in range(N_ROUNDS):
-        own = answered([sys.executable, "-c", OURS], asking)["ms_per_call"]
+        own = ours_ms(asking)
         try:
-            times.append((own, answered([python, script, "run", peer.name], theirs_asked)["ms_per_call"]))
-        except subprocess.TimeoutExpired:
-            report.skip(PART, peer.name, f"{peer.distribution} {version} took too long")
-        except RuntimeError as error:
+            times.append((own, run_script(["run", peer.name], theirs_asked, settings)["ms_per_call"]))
+        except ClassifierError as error:
             report.skip(PART, peer.name, f"{peer.distribution} {version} failed: {error}")
     samples = Samples(*np.array(times).T)
     row = report(samples.row(PART, f"Pointsman beside {peer.name} {version}", "ms", peer.runs))

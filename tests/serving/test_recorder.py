@@ -135,6 +135,12 @@ def test_feedback_is_acknowledged_only_once_committed(fake, recorder):
     assert len(fake.feedback) == 1
 
 
+def test_feedback_does_not_wait_for_company(recorder, monkeypatch):
+    monkeypatch.setattr("pointsman.serving.recorder._LINGER_S", 60)
+    recorder.submit(decision_row())
+    recorder.submit_feedback(feedback_row("d")).result(10)
+
+
 def test_decision_queued_before_its_feedback_is_found(store, telemetry):
     recorder = Recorder(store, telemetry, max_queued=5)
     row = decision_row()

@@ -106,6 +106,12 @@ def test_feedback_on_an_unknown_decision_is_refused_and_the_rest_is_kept(store):
     assert count(store, FEEDBACK) == 1
 
 
+def test_number_beyond_64_bits_is_stored(store):
+    row = decision_row(max_output_tokens=2**70)
+    store.append([row], [])
+    assert store.decision(row.decision_id).max_output_tokens == 2**70
+
+
 @pytest.mark.parametrize("text", ["nul \0 byte", "lone \ud800 surrogate", "日本語 🚀", "'; DROP TABLE decisions; --"])
 def test_odd_text_is_kept_as_well_as_the_database_can(store, text):
     row = decision_row(session_id=text, prompt=text)

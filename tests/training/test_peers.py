@@ -94,7 +94,7 @@ def test_router_that_learns_is_skipped_without_training_rows():
 
 def test_routers_that_learn_never_see_measured_groups(monkeypatch):
     seen = []
-    monkeypatch.setattr(report_peers, "_installed", lambda settings: {peer.name: None for peer in peers.PEERS})
+    monkeypatch.setattr(report_peers, "installed_peers", lambda settings: {peer.name: None for peer in peers.PEERS})
     monkeypatch.setattr(
         report_peers, "_outcome", lambda peer, version, data, settings: seen.extend(data[1]) or Skipped(peer.name, "")
     )
@@ -115,13 +115,21 @@ def test_script_needs_nothing_but_the_standard_library():
     assert int(done.stdout) == len(peers.PEERS)
 
 
+def test_router_finds_none_of_our_modules_by_a_bare_name(environment_with_a_router):
+    # The script stands beside `datasets.py`, which is also what a library is called that routers import.
+    (environment_with_a_router / "complexity.py").write_text("import promotion\n")
+    _, skipped = run_peers(EXAMPLES, [], PeerSettings())
+    reason = next(router.reason for router in skipped if router.name == "local-llm-router")
+    assert "No module named 'promotion'" in reason
+
+
 def test_names_of_routers_are_unique():
     assert len({peer.name for peer in peers.PEERS}) == len(peers.PEERS)
 
 
 @pytest.fixture(scope="module")
 def installed():
-    return report_peers._installed(PeerSettings(PEERS_PYTHON))
+    return report_peers.installed_peers(PeerSettings(PEERS_PYTHON))
 
 
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.distribution)

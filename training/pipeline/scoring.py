@@ -56,7 +56,7 @@ class Scorer:
             "predicted": {head: labels[int(probabilities[head][0].argmax())] for head, labels in HEADS.items()},
             "probabilities": {head: probabilities[head][0].tolist() for head in HEADS},
             "care_probability": float(care_probabilities(probabilities)[0]),
-            "novelty": float(novelty(encoded.surface, self.reference, manifest.novelty)[0]),
+            "novelty": novelty(encoded.surface, self.reference, manifest.novelty)[0],
             "embedding": encoded.embedding[0].astype(np.float16),
             "model_version": manifest.version,
         }

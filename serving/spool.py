@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -185,8 +185,10 @@ def left_spool(settings: Settings) -> Iterator[Spool | None]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # For this account alone, as it is made: later would be a moment too late.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # For this account alone, as it is made: later would be a moment too late. One that is there is not touched, since
+    # closing it would drop the locks that this process may hold on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     connection = sqlite3.connect(path, timeout=_WAIT_S, check_same_thread=False, isolation_level=None)
     try:
         # The file shrinks as rows leave it, what they held is overwritten, and a row that was taken is on the disk.

@@ -192,9 +192,10 @@ def _make_private(_dialect: Any, _entry: ConnectionPoolEntry, arguments: Sequenc
     """Make a database that is not there yet for this account alone; SQLite makes the files beside it likewise."""
     if options.get("uri"):
         return
-    # Where it cannot be made, SQLite says why.
+    # Never one that is there: closing it here would drop the locks that this process holds on it, and another one,
+    # thinking itself alone, would throw the write-ahead log away. Where it cannot be made, SQLite says why.
     with suppress(OSError):
-        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:

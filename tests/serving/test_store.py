@@ -1,6 +1,8 @@
 """Both databases keep what they are given, once, and say when they cannot."""
 
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -16,6 +18,8 @@ from pointsman.serving.migrations import migrate
 from pointsman.serving.store import DECISIONS, FEEDBACK, Store
 
 from .rows import decision_row, feedback_row
+
+_COUNT = "SELECT count(*) FROM decisions"
 
 
 def count(store, table):
@@ -33,6 +37,26 @@ def test_sqlite_files_are_for_their_account_alone(tmp_path):
         modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
     store.close()
     assert modes == dict.fromkeys(["records.sqlite", "records.sqlite-wal", "records.sqlite-shm"], 0o600)
+
+
+def test_database_opened_twice_is_not_thought_abandoned(tmp_path):
+    url = f"sqlite:///{tmp_path / 'records.sqlite'}"
+    writer, reader = Store(url), Store(url)
+    migrate(writer.engine)
+    writer.append([decision_row()], [])
+    count(reader, DECISIONS)
+    # Whoever closes a database last empties its log and throws it away; another process cannot be that one here.
+    look = [
+        sys.executable,
+        "-c",
+        f"import sqlite3; print(*sqlite3.connect({url[10:]!r}).execute('{_COUNT}').fetchone())",
+    ]
+    seen = [subprocess.run(look, capture_output=True, text=True, check=True).stdout]
+    writer.append([decision_row()], [])
+    seen.append(subprocess.run(look, capture_output=True, text=True, check=True).stdout)
+    for store in (writer, reader):
+        store.close()
+    assert seen == ["1\n", "2\n"]
 
 
 def test_decision_comes_back_equal(store):

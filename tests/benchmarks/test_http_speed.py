@@ -94,7 +94,8 @@ def test_decide_over_http(servers, report, n_connections):
     excess = Goal("excess", 0.6) if n_connections == 1 else None
     report(samples.row(PART, f"processor time of a decision, {where}", "ms", bare, goal=excess))
     rates = Samples(1e3 / samples.ours, 1e3 / samples.reference)
-    goal = Goal("ratio", 0.85, at_least=True) if n_connections > 1 else None
+    # With more at once than may wait, most answers are early ones, which cost next to nothing.
+    goal = Goal("ratio", 0.85, at_least=True) if n_connections == 8 else None
     report(rates.row(PART, f"decisions per second of processor, {where}", "per s", bare, goal=goal))
     report(
         paired(found, "ours", "raw", processor_ms).row(

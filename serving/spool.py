@@ -5,11 +5,10 @@ holds what the record store would hold, no more: no text unless text is stored. 
 """
 
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ import orjson
 from pointsman.classifier.errors import InputError
 from pointsman.classifier.records import DecisionRecord, utc_now
 
+from .private_files import make_private
 from .settings import Settings
 from .store import clean
 
@@ -185,10 +185,7 @@ def left_spool(settings: Settings) -> Iterator[Spool | None]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    # For this account alone, as it is made: later would be a moment too late. One that is there is not touched, since
-    # closing it would drop the locks that this process may hold on it.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    make_private(path)
     connection = sqlite3.connect(path, timeout=_WAIT_S, check_same_thread=False, isolation_level=None)
     try:
         # The file shrinks as rows leave it, what they held is overwritten, and a row that was taken is on the disk.

@@ -6,7 +6,6 @@ column is the truth; the other columns repeat parts of it for queries.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from .errors import (
     ServingError,
     StoreUnavailableError,
 )
+from .private_files import make_private
 
 METADATA: Final = sa.MetaData(
     naming_convention={
@@ -192,10 +192,9 @@ def _make_private(_dialect: Any, _entry: ConnectionPoolEntry, arguments: Sequenc
     """Make a database that is not there yet for this account alone; SQLite makes the files beside it likewise."""
     if options.get("uri"):
         return
-    # Never one that is there: closing it here would drop the locks that this process holds on it, and another one,
-    # thinking itself alone, would throw the write-ahead log away. Where it cannot be made, SQLite says why.
+    # Where it cannot be made, SQLite says why.
     with suppress(OSError):
-        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        make_private(arguments[0])
 
 
 def _postgres_engine(url: URL, timeout_s: float | None) -> Engine:

@@ -306,7 +306,8 @@ def _asked(name: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    # A script's own folder stands first: its `datasets.py` would be taken for the library that routers import.
-    own = os.path.realpath(os.path.dirname(__file__))
-    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) != own]
+    # A script's own folder stands first: its `datasets.py` would be taken for the library that routers import. Where
+    # the script is a link, the folder of what it points to stands there.
+    own = {os.path.realpath(os.path.dirname(file)) for file in (__file__, os.path.realpath(__file__))}
+    sys.path[:] = [folder for folder in sys.path if os.path.realpath(folder) not in own]
     sys.exit(main(sys.argv[1:]))

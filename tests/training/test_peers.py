@@ -115,8 +115,15 @@ def test_script_needs_nothing_but_the_standard_library():
     assert int(done.stdout) == len(peers.PEERS)
 
 
-def test_router_finds_none_of_our_modules_by_a_bare_name(environment_with_a_router):
-    # The script stands beside `datasets.py`, which is also what a library is called that routers import.
+@pytest.mark.parametrize("is_link", [False, True])
+def test_router_finds_none_of_our_modules_by_a_bare_name(environment_with_a_router, monkeypatch, tmp_path, is_link):
+    # The script stands beside `datasets.py`, which is also what a library is called that routers import. A strict
+    # editable install runs links, and the folder of what a link points to is the one that Python puts first.
+    if is_link:
+        script = tmp_path / "links" / "peers.py"
+        script.parent.mkdir()
+        script.symlink_to(Path(peers.__file__).resolve())
+        monkeypatch.setattr(report_peers, "_SCRIPT", script)
     (environment_with_a_router / "complexity.py").write_text("import promotion\n")
     _, skipped = run_peers(EXAMPLES, [], PeerSettings())
     reason = next(router.reason for router in skipped if router.name == "local-llm-router")

@@ -210,7 +210,8 @@ def test_memory_does_not_grow_with_the_log(tmp_path, monkeypatch):
 
     # The interpreter keeps up to 2,000 freed tuples of each length: filled before anything is measured.
     list(read(2_000))
-    assert peak(1_500) < 1.3 * peak(500)
+    # Whatever else a process does at that moment counts as well, a leak every time: the least of a few.
+    assert min(peak(1_500) for _ in range(4)) < 1.3 * min(peak(500) for _ in range(4))
 
 
 def test_killed_run_goes_on_where_it_was(tmp_path):

@@ -83,8 +83,12 @@ def pretrain(config: PretrainConfig) -> Pretrained:
     Raises
     ------
     InputError
-        A repository, the encoder or the lexicon cannot be read, or no row is left to learn from.
+        A repository, the encoder or the lexicon cannot be read, a number is none, or no row is left to learn from.
     """
+    for name, number in (("rows", config.most_rows), ("epochs", config.epochs), ("threads", config.n_threads)):
+        if number is not None and number < 1:
+            msg = f"--{name} is {number}; expected 1 or more."
+            raise InputError(msg)
     folder = encoder_folder(config.encoder)
     if config.output.resolve() == folder.resolve():
         msg = f"{config.output}: holds the weights to begin with; expected another folder. Name it with --output."
@@ -95,7 +99,10 @@ def pretrain(config: PretrainConfig) -> Pretrained:
     learned = [row for row in rows if row.repository not in aside]
     held_out = [row for row in rows if row.repository in aside][: config.most_held_out]
     if not learned:
-        msg = f"all {len(repositories)} repositories are held out; expected some to learn from. Name fewer."
+        msg = (
+            f"no commit is left to learn from: of {len(repositories)} repositories {len(aside)} are held out, of their "
+            f"commits {len(rows)} are kept. Hold out fewer with --held-out, or keep more with --rows."
+        )
         raise InputError(msg)
     logger.info("learn from %d commits of %d repositories", len(learned), len(repositories) - len(aside))
     tokenizer = _tokenizer(folder, config)

@@ -144,8 +144,14 @@ def test_unknown_held_out_repository_is_refused(config):
 
 
 def test_nothing_to_learn_from_is_refused(config):
-    with pytest.raises(InputError, match="all 3 repositories are held out; expected some to learn from"):
+    with pytest.raises(InputError, match="no commit is left to learn from: of 3 repositories 3 are held out"):
         pretrain(replace(config, held_out=("alpha", "beta", "gamma")))
+
+
+@pytest.mark.parametrize(("setting", "option"), [("most_rows", "rows"), ("epochs", "epochs"), ("n_threads", "threads")])
+def test_number_below_one_is_refused(config, setting, option):
+    with pytest.raises(InputError, match=f"--{option} is 0; expected 1 or more"):
+        pretrain(replace(config, **{setting: 0}))
 
 
 def test_output_does_not_overwrite_what_it_begins_with(config, tiny_encoder):

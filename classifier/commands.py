@@ -42,6 +42,7 @@ _ORDER: Final = (
     "label",
     "autolabel",
     "drift",
+    "pretrain",
     "train",
     "retrain",
     "contest",

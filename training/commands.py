@@ -238,14 +238,14 @@ class TrainCommand:
 
 
 def _config(args: argparse.Namespace) -> TrainConfig:
+    from .encoder_source import encoder_named
+
     finetune = FinetuneConfig()
     if args.epochs is not None:
         finetune = replace(finetune, epochs=args.epochs)
     if args.threads is not None:
         finetune = replace(finetune, n_threads=args.threads)
-    encoder = EncoderConfig()
-    if args.encoder is not None:
-        encoder = EncoderConfig(source=args.encoder, sha256=None, name=args.encoder, licence="as its source says")
+    encoder = EncoderConfig() if args.encoder is None else encoder_named(args.encoder)
     if args.layers is not None:
         encoder = replace(encoder, n_layers=args.layers)
     return TrainConfig(

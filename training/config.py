@@ -120,6 +120,62 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitsConfig:
+    """Which commits of a repository become rows. The caps keep a big one, or a common type, from drowning the rest."""
+
+    most_read: int = 9000
+    most_of_type: int = 700
+    most_untyped: int = 800
+    most_of_repository: int = 3200
+    #: Share of the messages with prose below their subject that are read with it.
+    body_share: float = 0.5
+    seed: int = 7
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainConfig:
+    """Pretraining the encoder on commits, before it is fine-tuned on labelled turns."""
+
+    repositories: tuple[Path, ...]
+    output: Path
+    #: Names of repositories that are measured on and not learned from; the last by name when empty.
+    held_out: tuple[str, ...] = ()
+    lexicon: tuple[Path, ...] = ()
+    #: Rows of all repositories together, the rarer types first; all of them when None.
+    most_rows: int | None = None
+    most_held_out: int = 1500
+    #: A row is read up to here; few subjects are longer, and time goes with length.
+    most_characters: int = 280
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 7e-5
+    head_factor: float = 15.0
+    weight_decay: float = 0.01
+    warmup_share: float = 0.06
+    label_smoothing: float = 0.05
+    #: Weights of the losses on the number of files and on the kinds of paths, beside that on the type.
+    files_weight: float = 0.5
+    kinds_weight: float = 3.0
+    max_gradient_norm: float = 1.0
+    seed: int = 20261122
+    #: Which rows are left out under `most_rows`; their order; how they are put into batches.
+    rows_seed: int = 1
+    order_seed: int = 2
+    batches_seed: int = 3
+    n_threads: int = 2
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    commits: CommitsConfig = field(default_factory=CommitsConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as plain JSON values; repositories are told apart from them, files by name only."""
+        values = asdict(self)
+        for name in ("repositories", "output", "held_out", "encoder"):
+            del values[name]
+        values["lexicon"] = [path.name for path in self.lexicon]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
 class ParityLimits:
     """How far a graph may stray from what was trained.
 

@@ -1,6 +1,7 @@
 """Find the encoder's first weights: in a local folder, in an installed package, on the hub, in that order."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,40 @@ from pointsman.classifier.errors import BundleCorruptError, InputError
 from .config import EncoderConfig
 
 WEIGHTS: Final = "model.safetensors"
+#: What `pointsman pretrain` writes beside the weights: where they come from.
+PRETRAINING: Final = "pretraining.json"
+_UNKNOWN_LICENCE: Final = "as its source says"
 _HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def encoder_named(source: str) -> EncoderConfig:
+    """Return the settings for an encoder that the user names.
+
+    Weights that `pointsman pretrain` wrote go by the name and licence of those it began with, and must be what it
+    wrote.
+
+    Raises
+    ------
+    InputError
+        The folder's `pretraining.json` does not say that.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return EncoderConfig(source=source, sha256=None, name=source, licence=_UNKNOWN_LICENCE)
+    about = folder / PRETRAINING
+    if about.is_file():
+        try:
+            told = json.loads(about.read_text(encoding="utf-8"))["encoder"]
+            return EncoderConfig(source, str(told["sha256"]), str(told["name"]), str(told["licence"]))
+        except (ValueError, KeyError, TypeError) as error:
+            msg = (
+                f"{about}: expected name, licence and sha256 of the encoder ({type(error).__name__}). Restore what "
+                "`pointsman pretrain` wrote, or remove it."
+            )
+            raise InputError(msg) from error
+    weights = folder / WEIGHTS
+    digest = sha256_of(weights) if weights.is_file() else None
+    return EncoderConfig(source=source, sha256=digest, name=folder.resolve().name, licence=_UNKNOWN_LICENCE)
 
 
 def encoder_folder(config: EncoderConfig) -> Path:

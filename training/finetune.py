@@ -1,4 +1,4 @@
-"""Fit the encoder on all four heads at once. The only torch loop of the project.
+"""Fit the encoder on all four heads at once. `pretrain.py` has the loop on commits before it.
 
 The linear heads trained here only shape the embedding; the heads that ship are fitted on it afterwards
 (`heads.py`), which lets a nightly refit skip this stage.
@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ from pointsman.classifier.tokens import TextTokenizer
 from .config import FinetuneConfig
 from .datasets import Example
 from .noise import disturb
+
+Row = TypeVar("Row")
 
 #: Parameters of mallopt(3).
 _M_TRIM_THRESHOLD: Final = -1
@@ -77,6 +79,10 @@ class EmbeddingEncoder(nn.Module):
         finally:
             transformers_logging.set_verbosity(verbosity)
         return cls(encoder)
+
+    def save(self, folder: Path) -> None:
+        """Write weights and configuration, as `load` reads them."""
+        self.encoder.save_pretrained(folder)  # type: ignore[operator]
 
     @property
     def n_dimensions(self) -> int:
@@ -142,13 +148,13 @@ def finetune(
     After each epoch everything that the next one needs is written to `checkpoint`; a run that finds the file goes on
     from it, and gives the very numbers of one that was never cut off.
     """
-    seed_everything(config)
+    seed_everything(config.seed, n_threads=config.n_threads)
     keep_freed_memory()
     heads = nn.ModuleDict({head: nn.Linear(encoder.n_dimensions, len(labels)) for head, labels in HEADS.items()})
     losses = _losses(examples, config)
     optimiser = _optimiser(encoder, heads, config)
     n_steps = config.epochs * math.ceil(len(examples) / config.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _linear_with_warmup(n_steps, config.warmup_share))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, linear_with_warmup(n_steps, config.warmup_share))
     shuffler = random.Random(config.seed)  # noqa: S311  seeded on purpose
     recent: list[float] = []
     step = 0
@@ -205,12 +211,12 @@ def _resume(path: Path, parts: Mapping[str, Any]) -> int:
     return int(saved["n_done"])
 
 
-def seed_everything(config: FinetuneConfig) -> None:
+def seed_everything(seed: int, *, n_threads: int) -> None:
     """Fix seeds and threads, so that a run gives the same metrics again."""
-    random.seed(config.seed)
-    np.random.seed(config.seed)
-    torch.manual_seed(config.seed)
-    torch.set_num_threads(config.n_threads)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(n_threads)
     torch.use_deterministic_algorithms(mode=True)
 
 
@@ -222,7 +228,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _inputs(tokenizer: TextTokenizer, texts: Sequence[Text]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def inputs_of(tokenizer: TextTokenizer, texts: Sequence[Text]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Tokenise a batch and pad it to a multiple of 16 tokens.
 
     oneDNN compiles its kernels anew for each shape it has not seen; few shapes are compiled once and kept.
@@ -252,24 +258,33 @@ def _batches(
     shuffler: random.Random,
     taught: Mapping[str, npt.NDArray[np.float32]] | None,
 ) -> list[Batch]:
-    """Shuffle, then sort within pools of 16 batches, so that a batch holds texts of like length."""
-    order = list(examples)
+    chunks = shuffled_chunks(
+        examples, size, shuffler, n_pooled=16, length=lambda example: len(example.prompt) + 200 * len(example.context)
+    )
+    return [_batch(chunk, tokenizer, taught) for chunk in chunks]
+
+
+def shuffled_chunks(
+    rows: Sequence[Row], size: int, shuffler: random.Random, *, n_pooled: int, length: Callable[[Row], int]
+) -> list[list[Row]]:
+    """Shuffle, then sort within pools of `n_pooled` batches, so that a batch holds texts of like length."""
+    order = list(rows)
     shuffler.shuffle(order)
-    pools = [order[start : start + 16 * size] for start in range(0, len(order), 16 * size)]
+    pools = [order[start : start + n_pooled * size] for start in range(0, len(order), n_pooled * size)]
     chunks = [
         ranked[start : start + size]
-        for ranked in (sorted(pool, key=lambda e: len(e.prompt) + 200 * len(e.context)) for pool in pools)
+        for ranked in (sorted(pool, key=length) for pool in pools)
         for start in range(0, len(ranked), size)
     ]
     shuffler.shuffle(chunks)
-    return [_batch(chunk, tokenizer, taught) for chunk in chunks]
+    return chunks
 
 
 def _batch(
     examples: Sequence[Example], tokenizer: TextTokenizer, taught: Mapping[str, npt.NDArray[np.float32]] | None
 ) -> Batch:
     return Batch(
-        inputs=_inputs(tokenizer, [example.text for example in examples]),
+        inputs=inputs_of(tokenizer, [example.text for example in examples]),
         labels={
             head: torch.tensor([labels.index(example.labels[head]) for example in examples])
             for head, labels in HEADS.items()
@@ -283,14 +298,17 @@ def _losses(examples: Sequence[Example], config: FinetuneConfig) -> dict[Head, n
     losses: dict[Head, nn.CrossEntropyLoss] = {}
     for head, labels in HEADS.items():
         counts = np.array([sum(example.labels[head] == label for example in examples) for label in labels])
-        weights = 1 / np.sqrt(np.maximum(counts, 1))
-        weights *= counts.sum() / (weights * counts).sum()
         losses[head] = nn.CrossEntropyLoss(
-            weight=torch.tensor(weights, dtype=torch.float32),
-            label_smoothing=config.label_smoothing,
-            reduction="none",
+            weight=label_weights(counts), label_smoothing=config.label_smoothing, reduction="none"
         )
     return losses
+
+
+def label_weights(counts: npt.NDArray[np.int64]) -> torch.Tensor:
+    """Weigh labels by the inverse square root of how often they occur; 1 on average over the rows."""
+    weights = 1 / np.sqrt(np.maximum(counts, 1))
+    weights *= counts.sum() / (weights * counts).sum()
+    return torch.tensor(weights, dtype=torch.float32)
 
 
 def _optimiser(encoder: nn.Module, heads: nn.Module, config: FinetuneConfig) -> torch.optim.Optimizer:
@@ -309,7 +327,8 @@ def _optimiser(encoder: nn.Module, heads: nn.Module, config: FinetuneConfig) -> 
     )
 
 
-def _linear_with_warmup(n_steps: int, warmup_share: float) -> Callable[[int], float]:
+def linear_with_warmup(n_steps: int, warmup_share: float) -> Callable[[int], float]:
+    """Return the factor of the learning rate by step: up during the warm-up, then down to nothing."""
     n_warmup = max(1, int(n_steps * warmup_share))
 
     def factor(step: int) -> float:

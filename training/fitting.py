@@ -77,14 +77,20 @@ def read_data(config: TrainConfig, evaluation: Path | None) -> Data:
 
 def prepare(folder: Path, config: TrainConfig) -> TextTokenizer:
     """Extend a tokenizer, and the glosses it may have, by the lexicon; put both into the output folder."""
-    tokens = Tokenizer.from_file(str(folder / bundles.TOKENIZER))
-    had = folder / bundles.GLOSSES
-    glosses = (read_glosses(had) if had.is_file() else {}) | extend_tokenizer(tokens, read_lexicon(config.lexicon))
-    logger.info("lexicon of %d terms", len(glosses))
+    tokens, glosses = extended_tokenizer(folder, config.lexicon)
     config.output.mkdir(parents=True, exist_ok=True)
     tokens.save(str(config.output / bundles.TOKENIZER), pretty=False)
     (config.output / bundles.GLOSSES).write_text(json.dumps(glosses, separators=(",", ":")))
     return TextTokenizer(tokens, config.budget, glosses)
+
+
+def extended_tokenizer(folder: Path, lexicon: Sequence[Path]) -> tuple[Tokenizer, dict[int, list[int]]]:
+    """Return a folder's tokenizer, extended by the lexicon, and all glosses by token id."""
+    tokens = Tokenizer.from_file(str(folder / bundles.TOKENIZER))
+    had = folder / bundles.GLOSSES
+    glosses = (read_glosses(had) if had.is_file() else {}) | extend_tokenizer(tokens, read_lexicon(lexicon))
+    logger.info("lexicon of %d terms", len(glosses))
+    return tokens, glosses
 
 
 @dataclass(frozen=True, slots=True)

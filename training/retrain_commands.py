@@ -70,6 +70,10 @@ class RetrainCommand:
         parser.add_argument(
             "--layers", type=int, metavar="N", help="keep the encoder's first N layers, with --full (default: all)"
         )
+        parser.add_argument(
+            "--encoder",
+            help="folder, installed package or hub name with first weights, with --full (default: the pinned MiniLM)",
+        )
         parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
 
     def run(self, args: argparse.Namespace) -> int:
@@ -79,7 +83,7 @@ class RetrainCommand:
             from .retrain import retrain
         except ModuleNotFoundError as error:
             return _missing("retraining", error)
-        for name in ("epochs", "layers"):
+        for name in ("epochs", "layers", "encoder"):
             if getattr(args, name) is not None and not args.full:
                 print(f"pointsman: --{name} is about the encoder, which --heads keeps. Add --full.", file=sys.stderr)
                 return 2
@@ -106,12 +110,14 @@ class RetrainCommand:
 
 
 def _retrain_config(args: argparse.Namespace) -> "RetrainConfig":
+    from .encoder_source import encoder_named
     from .retrain import RetrainConfig
     from .snapshot import Sources
 
     finetune = FinetuneConfig(n_threads=args.threads)
     if args.epochs is not None:
         finetune = replace(finetune, epochs=args.epochs)
+    encoder = EncoderConfig() if args.encoder is None else encoder_named(args.encoder)
     return RetrainConfig(
         mode="full" if args.full else "heads",
         sources=Sources(tuple(args.data), tuple(args.readings), tuple(args.records), args.recent_share),
@@ -121,7 +127,7 @@ def _retrain_config(args: argparse.Namespace) -> "RetrainConfig":
             tracking=args.track,
             lexicon=tuple(args.lexicon),
             finetune=finetune,
-            encoder=EncoderConfig(n_layers=args.layers),
+            encoder=replace(encoder, n_layers=args.layers),
         ),
         work=args.work,
         aliases=args.aliases,

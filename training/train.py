@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Tokenizer
 
 from pointsman.classifier import bundle as bundles
 from pointsman.classifier.assessor import Assessor
@@ -96,14 +97,12 @@ def train_on(
     checkpoint : path, optional
         File that is written after each epoch, and gone on from when it is there.
     successor_of : Bundle, optional
-        Its words of other languages are kept, if it began with the same weights; token ids mean nothing to others.
+        Its words of other languages are kept, if its encoder has the same vocabulary; token ids mean nothing to others.
     """
     folder = encoder_folder(config.encoder)
     logger.info("train on %d turns, calibrate on %d", len(data.train), len(data.calibration))
-    began_alike = successor_of is not None and successor_of.manifest.encoder.sha256 == bundles.sha256_of(
-        folder / WEIGHTS
-    )
-    tokenizer = prepare(successor_of.path if successor_of is not None and began_alike else folder, config)
+    reads_alike = successor_of is not None and _vocabulary(successor_of.path) == _vocabulary(folder)
+    tokenizer = prepare(successor_of.path if successor_of is not None and reads_alike else folder, config)
     encoder = EmbeddingEncoder.load(folder, n_layers=config.encoder.n_layers)
     teacher = None if config.teacher is None else load_bundle(config.teacher)
     encoder = finetune(
@@ -117,6 +116,11 @@ def train_on(
     )
     of = None if teacher is None else {"version": teacher.manifest.version, "digest": teacher.digest}
     return _write_bundle(encoder, tokenizer, data, config, run, embedder, {} if of is None else {"taught_by": of})
+
+
+def _vocabulary(folder: Path) -> dict[str, int]:
+    """Return the word pieces of a tokenizer, without the words that a lexicon added."""
+    return Tokenizer.from_file(str(folder / bundles.TOKENIZER)).get_vocab(with_added_tokens=False)
 
 
 def _taught(

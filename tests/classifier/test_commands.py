@@ -19,7 +19,7 @@ from tests.fakes import FakeAssessor, asked, assessed
 
 COMMANDS = (
     *("serve", "decide", "classify", "models", "replay", "tune", "savings"),
-    *("evaluate", "train", "doctor"),
+    *("evaluate", "pretrain", "train", "doctor"),
 )
 
 

@@ -1,6 +1,7 @@
 """A tiny real encoder and a handful of labelled turns, so that the whole training story runs in seconds."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,23 @@ def labelled_file(tmp_path_factory) -> Path:
                 row |= {"category": category, "risk": risk, "scope": scope, "turn": turn}
                 file.write(json.dumps(row) + "\n")
     return path
+
+
+@pytest.fixture(scope="session")
+def make_repository():
+    """A maker of git repositories, from commits (author, message, paths), oldest first."""
+
+    def make(folder, commits, *, bare=False):
+        parts = []
+        for number, (author, message, paths) in enumerate(commits):
+            said = message.encode()
+            who = f"{author} <somebody@example.com> {1_700_000_000 + number} +0000"
+            parts.append(f"commit refs/heads/main\nauthor {who}\ncommitter {who}\ndata {len(said)}\n".encode())
+            parts.append(said + b"\n")
+            content = str(number)
+            parts += [f"M 100644 inline {path}\ndata {len(content)}\n{content}\n".encode() for path in paths]
+        subprocess.run(["git", "init", "-q", "-b", "main", *(["--bare"] if bare else []), str(folder)], check=True)
+        subprocess.run(["git", "-C", str(folder), "fast-import", "--quiet"], input=b"".join(parts), check=True)
+        return folder
+
+    return make

@@ -9,7 +9,7 @@ from pointsman.classifier.text import Text
 from pointsman.classifier.tokens import TextTokenizer, TokenBudget
 from pointsman.training.config import FinetuneConfig
 from pointsman.training.datasets import read_examples
-from pointsman.training.finetune import PAD_TO, EmbeddingEncoder, _inputs, finetune
+from pointsman.training.finetune import PAD_TO, EmbeddingEncoder, finetune, inputs_of
 
 pytestmark = pytest.mark.training
 
@@ -20,13 +20,13 @@ def tokenizer(tiny_encoder):
 
 
 def test_batch_is_padded_to_few_lengths(tokenizer):
-    lengths = {_inputs(tokenizer, [Text("fix " * n, ())])[0].shape[1] for n in range(1, 40)}
+    lengths = {inputs_of(tokenizer, [Text("fix " * n, ())])[0].shape[1] for n in range(1, 40)}
     assert lengths == {PAD_TO, 2 * PAD_TO, 3 * PAD_TO}
 
 
 def test_padding_does_not_change_an_embedding(tiny_encoder, tokenizer):
     encoder = EmbeddingEncoder.load(tiny_encoder).eval()
-    ids, mask, segments = _inputs(tokenizer, [Text("fix the bug", ("user: add tests",))])
+    ids, mask, segments = inputs_of(tokenizer, [Text("fix the bug", ("user: add tests",))])
     n_tokens = int(mask.sum())
     with torch.no_grad():
         padded = encoder(ids, mask, segments)
@@ -66,7 +66,7 @@ def test_taught_encoder_gives_its_teachers_embeddings(tiny_encoder, tokenizer, l
     examples = read_examples([labelled_file])[:40]
     towards = np.random.default_rng(1).normal(size=64).astype(np.float32)
     taught = {example.id: towards / np.linalg.norm(towards) for example in examples}
-    inputs = _inputs(tokenizer, [example.text for example in examples])
+    inputs = inputs_of(tokenizer, [example.text for example in examples])
 
     def likeness(encoder):
         with torch.no_grad():

@@ -198,7 +198,7 @@ def test_command_tells_the_verdict_by_its_exit_status(tmp_path, files, tiny_bund
     assert "nothing is new since mine-2 was trained" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("option", ["--layers", "--epochs"])
+@pytest.mark.parametrize("option", ["--layers", "--epochs", "--encoder"])
 def test_option_of_the_encoder_is_refused_without_full(tmp_path, capsys, option):
     assert main(["retrain", option, "2", "--work", str(tmp_path)]) == 2
     assert f"{option} is about the encoder, which --heads keeps. Add --full." in capsys.readouterr().err

@@ -34,7 +34,7 @@ class TokenBudget:
     much as its start.
     """
 
-    prompt: int = 112
+    prompt: int = 160
     context: tuple[int, ...] = (64, 40, 20, 12)
 
     @property

@@ -87,7 +87,7 @@ def test_few_phrasings_bring_a_careful_turn_to_a_cheap_model(phrasings, careful,
 
 @pytest.mark.attack
 @pytest.mark.timeout(0)
-@pytest.mark.xfail(strict=True, reason="of a prompt of more than 112 tokens the middle is not read")
+@pytest.mark.xfail(strict=True, reason="of a prompt of more than 160 tokens the middle is not read")
 def test_few_requests_go_to_a_cheap_model_between_harmless_paragraphs(careful, is_cheap):
     won = sum(is_cheap(f"{PARAGRAPH}\n{prompt}\n{PARAGRAPH}") for prompt in careful)
     print(f"\nbetween two paragraphs of {len(PARAGRAPH.split())} words: {won} of {len(careful)}")

@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 from pointsman.classifier.assessment import Message, Turn
+from pointsman.classifier.tokens import TokenBudget
 
 _SENTENCE = "the payment handler drops events when two workers read the same row and both mark it done so fix this"
 WORDS = tuple(_SENTENCE.split(" "))
@@ -13,8 +14,8 @@ REQUESTS = Path(__file__).parents[1] / "data" / "requests"
 MB = 1_000_000
 
 #: [CLS] prompt [SEP], and for what does not fit there: "user : ..." up to four times, [SEP].
-_MAX_PROMPT, _CONTEXT_ROOM = 112, (64, 40, 20, 12)
-LONGEST = 251
+_BUDGET = TokenBudget()
+LONGEST = _BUDGET.longest
 
 
 def words(n, first=0):
@@ -23,16 +24,16 @@ def words(n, first=0):
 
 def turn_of(n_tokens, first=0):
     """Return a turn whose text takes exactly this many tokens."""
-    if n_tokens <= _MAX_PROMPT + 2:
+    if n_tokens <= _BUDGET.prompt + 2:
         return Turn(words(n_tokens - 2, first))
-    left, context = n_tokens - _MAX_PROMPT - 3, []
-    for room in _CONTEXT_ROOM:
+    left, context = n_tokens - _BUDGET.prompt - 3, []
+    for room in _BUDGET.context:
         taken = min(room, left)
         # The role and its colon are two of them.
         if taken > 2:
             context.append(Message("user", words(taken - 2, first)))
         left -= taken
-    return Turn(words(_MAX_PROMPT, first), tuple(reversed(context)))
+    return Turn(words(_BUDGET.prompt, first), tuple(reversed(context)))
 
 
 def digest_of(n_tokens, session_id, first=0):

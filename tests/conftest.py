@@ -1,5 +1,6 @@
 """Shared fixtures: a tiny real bundle, so that tests load and run what production loads and runs."""
 
+import gc
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,11 @@ settings.load_profile("pointsman")
 
 #: Trained by the tiny story of `tests/training/conftest.py` at format 1; kept so that format 1 stays readable.
 TINY_BUNDLE = Path(__file__).parent / "data" / "bundles" / "format-1"
+
+
+def pytest_unconfigure() -> None:
+    """Thaw what a start in this process froze: duckdb reports what is never collected behind the last line."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

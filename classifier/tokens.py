@@ -35,7 +35,7 @@ class TokenBudget:
     """
 
     prompt: int = 160
-    context: tuple[int, ...] = (64, 40, 20, 12)
+    context: tuple[int, ...] = (96, 40, 20, 12)
 
     @property
     def longest(self) -> int:

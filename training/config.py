@@ -33,6 +33,8 @@ class FinetuneConfig:
     label_smoothing: float = 0.05
     #: Share of the prompts that are read in other clothes (`noise.py`) in an epoch.
     noise_share: float = 0.3
+    #: Share of the turns that are read in an epoch without the agent's answers before them.
+    silence_share: float = 0.15
     max_gradient_norm: float = 1.0
     #: With a teacher: weight of the cosine distance to its embedding, and of the loss on the labels beside it.
     teacher_weight: float = 10.0

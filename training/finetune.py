@@ -30,7 +30,7 @@ from pointsman.classifier.tokens import TextTokenizer
 
 from .config import FinetuneConfig
 from .datasets import Example
-from .noise import disturb
+from .noise import disturb, without_answers
 
 Row = TypeVar("Row")
 
@@ -243,12 +243,17 @@ def inputs_of(tokenizer: TextTokenizer, texts: Sequence[Text]) -> tuple[torch.Te
 
 
 def _disturbed(examples: Sequence[Example], config: FinetuneConfig, epoch: int) -> list[Example]:
-    """Put a share of the prompts into other clothes, others in each epoch."""
+    """Put a share of the prompts into other clothes and take the answers out of some contexts, others in each epoch."""
     chance = random.Random(f"{config.seed}/{epoch}")  # noqa: S311  seeded on purpose
-    return [
-        replace(example, prompt=disturb(chance, example.prompt)) if chance.random() < config.noise_share else example
-        for example in examples
-    ]
+    disturbed = []
+    for example in examples:
+        prompt, context = example.prompt, example.context
+        if chance.random() < config.noise_share:
+            prompt = disturb(chance, prompt)
+        if chance.random() < config.silence_share:
+            context = without_answers(context)
+        disturbed.append(replace(example, prompt=prompt, context=context))
+    return disturbed
 
 
 def _batches(
@@ -258,10 +263,9 @@ def _batches(
     shuffler: random.Random,
     taught: Mapping[str, npt.NDArray[np.float32]] | None,
 ) -> list[Batch]:
-    chunks = shuffled_chunks(
-        examples, size, shuffler, n_pooled=16, length=lambda example: len(example.prompt) + 200 * len(example.context)
-    )
-    return [_batch(chunk, tokenizer, taught) for chunk in chunks]
+    n_tokens = [tokenizer.encode([example.text]).input_ids.size for example in examples]
+    chunks = shuffled_chunks(range(len(examples)), size, shuffler, n_pooled=16, length=n_tokens.__getitem__)
+    return [_batch([examples[i] for i in chunk], tokenizer, taught) for chunk in chunks]
 
 
 def shuffled_chunks(

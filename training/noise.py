@@ -7,8 +7,10 @@ labels stay. `robustness.py` measures flips with noise of its own; no phrase her
 import random
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
+
+from pointsman.classifier.assessment import Message
 
 _ALPHABET: Final = string.ascii_lowercase
 #: Share of longer words that get a slip, drawn anew for each text.
@@ -78,6 +80,11 @@ def disturb(chance: random.Random, prompt: str) -> str:
         The same request; not empty where `prompt` is not.
     """
     return chance.choice(_WAYS)(chance, prompt) or prompt
+
+
+def without_answers(context: Sequence[Message]) -> tuple[Message, ...]:
+    """Return what the person said; an agent that worked through tools alone has often answered nothing in words."""
+    return tuple(message for message in context if message.role == "user")
 
 
 def mistype(chance: random.Random, prompt: str) -> str:

@@ -29,6 +29,7 @@ from .fitting import Data, Embedder, Origin, embed, finish, fit_on_embeddings, p
 from .heads import LinearHead, label_ids
 from .metrics import macro_f1, sign_test
 from .registry import Run, tracked
+from .rounding import round_together
 from .smoothing import smooth
 
 logger = logging.getLogger(__name__)
@@ -157,8 +158,10 @@ def _write_bundle(
     int8, fp32 = config.output / bundles.MODEL, config.output.with_name(config.output.name + ".fp32.onnx")
     export.export_fp32(encoder, fp32, novelty_layer=config.novelty.layer)
     ordinary = data.train[:: math.ceil(len(data.train) / N_SMOOTHING)]
-    smooth(fp32, [tokenizer.encode([example.text]) for example in ordinary])
+    texts = [tokenizer.encode([example.text]) for example in ordinary]
+    smooth(fp32, texts)
     export.quantise(fp32, int8)
+    round_together(fp32, int8, texts)
     graph.set_heads(int8, graph.no_heads(encoder.n_dimensions))
     runtime = OnnxEncoder.open(int8, tokenizer, n_threads=config.finetune.n_threads)
     fitted = fit_on_embeddings(embedder(runtime, data.train), embedder(runtime, data.calibration), data, config)

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training tests need the training extra: pip install -e '.[training]'")
 
+from .products import write_graph
+
 WORDS = (
     "fix the bug in parser crash null add endpoint for orders rename helper write tests readme docs deploy cluster "
     "terraform login token password migrate table column users upgrade button colour layout yes continue still "
@@ -88,3 +90,9 @@ def make_repository():
         return folder
 
     return make
+
+
+@pytest.fixture
+def product_graph(tmp_path):
+    """An fp32 graph of one matrix product."""
+    return write_graph(tmp_path / "graph.onnx")

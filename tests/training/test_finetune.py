@@ -1,5 +1,7 @@
 """The torch loop: what a batch is made of, and what it tells while it runs."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from pointsman.classifier.text import Text
 from pointsman.classifier.tokens import TextTokenizer, TokenBudget
 from pointsman.training.config import FinetuneConfig
 from pointsman.training.datasets import read_examples
-from pointsman.training.finetune import PAD_TO, EmbeddingEncoder, finetune, inputs_of
+from pointsman.training.finetune import PAD_TO, EmbeddingEncoder, finetune, inputs_of, shuffled_chunks
 
 pytestmark = pytest.mark.training
 
@@ -22,6 +24,13 @@ def tokenizer(tiny_encoder):
 def test_batch_is_padded_to_few_lengths(tokenizer):
     lengths = {inputs_of(tokenizer, [Text("fix " * n, ())])[0].shape[1] for n in range(1, 40)}
     assert lengths == {PAD_TO, 2 * PAD_TO, 3 * PAD_TO}
+
+
+def test_chunks_hold_every_row_once_beside_rows_of_like_length():
+    rows = [length for length in range(64) for _ in range(2)]
+    chunks = shuffled_chunks(rows, 8, random.Random(1), n_pooled=16, length=lambda row: row)
+    assert sorted(row for chunk in chunks for row in chunk) == rows
+    assert max(max(chunk) - min(chunk) for chunk in chunks) < 8
 
 
 def test_padding_does_not_change_an_embedding(tiny_encoder, tokenizer):

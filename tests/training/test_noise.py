@@ -6,8 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pointsman.classifier.assessment import Message
 from pointsman.training import robustness
-from pointsman.training.noise import _HOUSE_RULES, _OPENERS, add_rules, disturb, lay_out, mistype, open_with, recase
+from pointsman.training.noise import (
+    _HOUSE_RULES,
+    _OPENERS,
+    add_rules,
+    disturb,
+    lay_out,
+    mistype,
+    open_with,
+    recase,
+    without_answers,
+)
 
 PROMPT = "The invoice job fails at night. Please look at src/jobs/invoice.py, and fix it!"
 
@@ -63,3 +74,8 @@ def test_no_phrase_of_the_robustness_measurement_is_trained_on():
     ).lower()
     for phrase in (*_OPENERS, *_HOUSE_RULES):
         assert phrase.strip().lower() not in measured
+
+
+def test_a_context_without_answers_keeps_what_the_person_said_in_order():
+    context = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    assert [message.text for message in without_answers(context)] == ["a", "c"]

@@ -71,7 +71,7 @@ def read_readings(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
     Raises
     ------
     InputError
-        A file is missing, or its header lacks a column.
+        A file is missing, its header lacks a column, or it holds the JSON lines of `pointsman label`.
     """
     readings: dict[str, dict[str, str]] = {}
     for path in paths:
@@ -80,6 +80,13 @@ def read_readings(paths: Iterable[Path]) -> dict[str, dict[str, str]]:
             raise InputError(msg)
         with path.open(encoding="utf-8", newline="") as lines:
             rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if "".join(rows.fieldnames or ()).startswith("{"):
+                msg = (
+                    f"{path}: JSON lines; expected tab-separated text with id, {', '.join(HEADS)} in its header. Join "
+                    f"them with their turns: pointsman labels TURNS --labels {path.name} --output labelled.jsonl, and "
+                    "name labelled.jsonl with --data."
+                )
+                raise InputError(msg)
             missing = {"id", *HEADS} - set(rows.fieldnames or ())
             if missing:
                 msg = f"{path}: no column {', '.join(sorted(missing))}; expected id, {', '.join(HEADS)} in its header."

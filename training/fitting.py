@@ -57,15 +57,42 @@ class Data:
         return np.array([not self.traffic or example.id in self.traffic for example in examples], dtype=bool)
 
 
-def read_data(config: TrainConfig, evaluation: Path | None) -> Data:
-    """Read the rows of a run, split by group; groups that are evaluated on are taken out of the rest."""
+def read_data(config: TrainConfig, evaluation: Path | None, *, fits_heads: bool = True) -> Data:
+    """Read the rows of a run and split them (`split_rows`)."""
     held_out = read_examples([evaluation]) if evaluation is not None else []
-    groups = {example.group for example in held_out}
     readings = read_readings(config.readings)
-    rows = [example for example in read_examples(config.data, readings) if example.group not in groups]
-    fit, calibration = split_by_group(rows, config.calibration_share)
+    rows = read_examples(config.data, readings)
     traffic = frozenset(example.id for example in read_examples(config.traffic, readings))
-    if traffic and not any(example.id in traffic for example in calibration):
+    return split_rows(rows, held_out, traffic, config, fits_heads=fits_heads)
+
+
+def split_rows(
+    rows: Sequence[Example],
+    held_out: Sequence[Example],
+    traffic: frozenset[str],
+    config: TrainConfig,
+    *,
+    fits_heads: bool = True,
+) -> Data:
+    """Split rows by group; groups that are evaluated on are taken out of the rest.
+
+    Raises
+    ------
+    InputError
+        No row is left to train heads on, to calibrate on, or to calibrate on among those that are like traffic.
+    """
+    measured = {example.group for example in held_out}
+    kept = [example for example in rows if example.group not in measured]
+    fit, calibration = split_by_group(kept, config.calibration_share)
+    for part, found in (("training", fit if fits_heads else kept), ("calibration", calibration)):
+        if not found:
+            msg = (
+                f"no turn is left for {part}: found {len(kept)} turns, of groups {len({row.group for row in kept})}; "
+                "expected turns of many groups. Name more with --data, and give each row its 'group', a person or "
+                "project: without it all rows of a 'source', or of a file, are one."
+            )
+            raise InputError(msg)
+    if config.traffic and not any(example.id in traffic for example in calibration):
         names = ", ".join(path.name for path in config.traffic)
         msg = (
             f"{names}: found no calibration row in them; expected files of --data with rows of {MIN_GROUPS} groups "

@@ -88,7 +88,7 @@ def refit_bounds(source: Path, config: TrainConfig, *, evaluation: Path | None =
         The source is no valid bundle.
     """
     assessor = Assessor.load(source, n_threads=config.finetune.n_threads)
-    data = read_data(config, evaluation)
+    data = read_data(config, evaluation, fits_heads=False)
     care = np.array([assessment.care_probability for assessment in assess_examples(assessor, data.calibration)])
     bounds = bounds_on(care, data, config)
     kept = load_bundle(source)

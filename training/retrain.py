@@ -33,10 +33,10 @@ from pointsman.classifier.tokens import TokenBudget
 
 from .config import ContestConfig, TrainConfig
 from .contest import Verdict, contest
-from .datasets import Example, digest_of, read_examples, split_by_group
+from .datasets import Example, digest_of, read_examples
 from .embedding_cache import EmbeddingCache
 from .evaluate import evaluate
-from .fitting import Data, Embedded, finish
+from .fitting import Data, Embedded, finish, split_rows
 from .refit import refit_on
 from .registry import Run, tracked
 from .snapshot import Snapshot, Sources, take_snapshot
@@ -62,7 +62,7 @@ class RetrainConfig:
     sources : Sources
         Where rows come from.
     train : TrainConfig
-        Settings of the training itself; its data, output, version and readings are set here.
+        Settings of the training itself; its data, output, version, readings and traffic are set here.
     work : path
         Folder of this and later retrainings.
     aliases : path
@@ -197,6 +197,7 @@ def _story(
         config.train,
         data=(snapshot.train,),
         readings=(),
+        traffic=config.sources.traffic,
         output=folder / "bundle",
         version=state.version,
         budget=champion.manifest.budget if config.mode == "heads" else config.train.budget,
@@ -232,14 +233,7 @@ def _story(
 def _data(snapshot: Snapshot, gold: dict[str, list[Example]], settings: TrainConfig) -> Data:
     """Split the snapshot; groups of the gold sets are taken out of it."""
     held_out = [example for examples in gold.values() for example in examples]
-    groups = {example.group for example in held_out}
-    rows = [example for example in read_examples([snapshot.train]) if example.group not in groups]
-    fit, calibration = split_by_group(rows, settings.calibration_share)
-    for name, found in (("training", fit), ("calibration", calibration)):
-        if not found:
-            msg = f"no turn is left for {name} of {len(rows)}; expected turns of many groups. Name more with --data."
-            raise InputError(msg)
-    return Data(fit, calibration, held_out)
+    return split_rows(read_examples([snapshot.train]), held_out, snapshot.traffic(), settings)
 
 
 def _fit(config: RetrainConfig, champion: Bundle, data: Data, settings: TrainConfig, run: Run, folder: Path) -> Bundle:

@@ -52,12 +52,15 @@ class Sources:
         Stores of the service by URL, or files of records.
     recent_share : float
         Of the dated rows, the newest share that is set apart for the contest.
+    traffic : tuple of path
+        Those files of `data` whose turns are like the traffic to come (`TrainConfig.traffic`).
     """
 
     data: tuple[Path, ...] = ()
     readings: tuple[Path, ...] = ()
     records: tuple[str, ...] = ()
     recent_share: float = 0.2
+    traffic: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,12 @@ class Snapshot:
     @property
     def recent(self) -> Path:
         return self.folder / RECENT
+
+    def traffic(self) -> frozenset[str]:
+        """Return the ids of the rows to train on that are like the traffic to come."""
+        with self.train.open(encoding="utf-8") as lines:
+            rows = [json.loads(line) for line in lines]
+        return frozenset(str(row["id"]) for row in rows if row.get("is_traffic"))
 
     def recent_days(self) -> list[str]:
         """Return the day of each recent row, in their order."""
@@ -94,9 +103,9 @@ def take_snapshot(folder: Path, sources: Sources) -> Snapshot:
     rows: dict[tuple[str, bytes], JsonDict] = {}
     for row in _rows(sources, counts):
         key = str(row["group"]), _text_of(row)
-        counts["same text, the later source kept"] += key in rows
-        rows.pop(key, None)
-        rows[key] = row
+        earlier = rows.pop(key, {})
+        counts["same text, the later source kept"] += bool(earlier)
+        rows[key] = row | ({"is_traffic": True} if earlier.get("is_traffic") else {})
     train, recent = set_apart(list(rows.values()), sources.recent_share)
     if not train:
         msg = f"no labelled turn in {_named(sources)}; expected rows with {', '.join(HEADS)}. Name files with --data."
@@ -129,8 +138,14 @@ def set_apart(rows: Sequence[JsonDict], share: float) -> tuple[list[JsonDict], l
 
 def _rows(sources: Sources, counts: Counter[str]) -> Iterator[JsonDict]:
     readings = read_readings(sources.readings)
+    data, traffic = ({path.resolve() for path in paths} for paths in (sources.data, sources.traffic))
+    for path in sources.traffic:
+        if path.resolve() not in data:
+            msg = f"{path}: named with --traffic alone; expected a file of --data. Name it with both."
+            raise InputError(msg)
     for path in sources.data:
-        yield from _labelled(path, readings, counts)
+        mark = {"is_traffic": True} if path.resolve() in traffic else {}
+        yield from (row | mark for row in _labelled(path, readings, counts))
     for url in sources.records:
         yield from _recorded(url, counts)
 

@@ -91,6 +91,13 @@ def test_readings_without_a_column_are_refused(tmp_path):
         read_readings([readings_file(tmp_path, "id\tcategory\trisk\n")])
 
 
+def test_labels_as_json_lines_are_refused_with_the_way_to_join_them(tmp_path):
+    labels = readings_file(tmp_path, '{"id": "a", "by": "person:anna", "category": "ui", "risk": "low"}\n')
+    said = r"JSON lines; expected tab-separated text .* pointsman labels TURNS --labels labels\.tsv --output"
+    with pytest.raises(InputError, match=said):
+        read_readings([labels])
+
+
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no\.jsonl: no such file"):
         read_examples([tmp_path / "no.jsonl"])

@@ -126,5 +126,15 @@ def test_bounds_want_calibration_rows_in_the_files_named_for_them(tiny_bundle_pa
         refit_bounds(tiny_bundle_path, config)
 
 
+@pytest.mark.parametrize(("share", "part"), [(1.0, "training"), (0.0, "calibration")])
+def test_part_without_a_row_is_named(tiny_bundle_path, tmp_path, share, part):
+    data = tmp_path / "mine.jsonl"
+    data.write_text("".join(json.dumps(ROW | {"id": str(number)}) + "\n" for number in range(5)), encoding="utf-8")
+    config = TrainConfig(data=(data,), output=tmp_path / "out", calibration_share=share)
+    said = f"no turn is left for {part}: found 5 turns, of groups 1; expected turns of many groups"
+    with pytest.raises(InputError, match=said):
+        refit(tiny_bundle_path, config)
+
+
 #: A labelled row that is in no training file.
 ROW = {"id": "elsewhere", "prompt": "fix it", "category": "docs", "risk": "low", "scope": "file", "turn": "new"}

@@ -198,6 +198,27 @@ def test_command_tells_the_verdict_by_its_exit_status(tmp_path, files, tiny_bund
     assert "nothing is new since mine-2 was trained" in capsys.readouterr().out
 
 
+def test_risk_bounds_are_fitted_on_the_files_named_as_traffic(tmp_path, files, tiny_bundle):
+    rows = [(int(json.loads(row)["group"][1:]), row) for row in files[0].read_text().splitlines()]
+    live, written = tmp_path / "live.jsonl", tmp_path / "written.jsonl"
+    live.write_text("\n".join(row for group, row in rows if group < 6))
+    written.write_text("\n".join(row for group, row in rows if group >= 6))
+    config = config_in(tmp_path, files, tiny_bundle, sources=Sources(data=(live, written), traffic=(live,)))
+    found = retrain(config).bundle.manifest
+    # Of g4 and g6, which are calibrated on, one is in the file.
+    assert found.training_data["rows"]["calibration"] == 20
+    assert {bound.n_turns for bound in found.risk_bounds} == {10}
+
+
+def test_traffic_without_a_calibration_row_is_refused(tmp_path, files, tiny_bundle, capsys):
+    live = tmp_path / "live.jsonl"
+    live.write_text("\n".join(row for row in files[0].read_text().splitlines() if '"g0"' in row))
+    arguments = ["--champion", str(tiny_bundle), "--no-track", "--aliases", str(tmp_path / "aliases")]
+    arguments += ["--work", str(tmp_path / "work"), "--traffic", str(live)]
+    assert main(["retrain", "--data", str(files[0]), str(live), *arguments]) == 2
+    assert "live.jsonl: found no calibration row in them; expected files of --data" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--layers", "--epochs", "--encoder"])
 def test_option_of_the_encoder_is_refused_without_full(tmp_path, capsys, option):
     assert main(["retrain", option, "2", "--work", str(tmp_path)]) == 2

@@ -39,6 +39,25 @@ def test_later_source_wins_for_the_same_text_of_a_group(tmp_path):
     assert kept["risk"] == "high"
 
 
+def test_rows_like_the_traffic_to_come_are_known_by_their_file(tmp_path):
+    live, written = write(tmp_path / "a.jsonl", row(1), row(2)), write(tmp_path / "b.jsonl", row(3))
+    snapshot = take_snapshot(tmp_path / "s", Sources(data=(live, written), traffic=(live,)))
+    assert snapshot.traffic() == {"r1", "r2"}
+    assert take_snapshot(tmp_path / "s", Sources(data=(live, written))).digest != snapshot.digest
+
+
+def test_correction_of_a_row_like_the_traffic_is_like_it_too(tmp_path):
+    live, newer = write(tmp_path / "a.jsonl", row(1)), write(tmp_path / "b.jsonl", row(1, id="x", risk="high"))
+    snapshot = take_snapshot(tmp_path / "s", Sources(data=(live, newer), traffic=(live,)))
+    assert snapshot.traffic() == {"x"}
+
+
+def test_traffic_that_is_no_file_of_the_data_is_refused(tmp_path):
+    data, other = write(tmp_path / "a.jsonl", row(1)), write(tmp_path / "b.jsonl", row(2))
+    with pytest.raises(InputError, match=r"b\.jsonl: named with --traffic alone; expected a file of --data"):
+        take_snapshot(tmp_path / "s", Sources(data=(data,), traffic=(other,)))
+
+
 def test_certainty_of_combined_labels_reaches_training(tmp_path):
     sure = {head: {"label": label, "certainty": 0.6, "sources": ["llm:m"]} for head, label in LABELS.items()}
     data = write(tmp_path / "a.jsonl", row(1, labels=sure))

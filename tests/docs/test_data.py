@@ -13,7 +13,7 @@ from pointsman.classifier.labels import HEADS
 from pointsman.training.datasets import read_examples, read_readings
 
 DATA = Path(__file__).parents[2] / "data"
-FILES = sorted([*DATA.glob("turns/*.jsonl"), *DATA.glob("*.jsonl")])
+FILES = sorted([*DATA.glob("turns/*.jsonl"), *DATA.glob("held_out/*.jsonl"), *DATA.glob("*.jsonl")])
 TABLES = sorted([*DATA.glob("lexicon/*.tsv"), *DATA.glob("readings/*.tsv")])
 ATTACKS = sorted(DATA.glob("attacks/*.jsonl"))
 FIELDS = ["id", "group", "source", "license", "lang", "context", "prompt", *HEADS]
@@ -44,7 +44,7 @@ def rows():
     return [json.loads(line) for file in FILES for line in lines_of(file)]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(DATA)))
 def test_file_reads_as_labelled_turns(file):
     assert read_examples([file])
 
@@ -117,11 +117,14 @@ def test_paraphrases_come_in_pairs_with_the_same_labels():
     assert [group for group, labels in pairs.items() if len(labels) != 2 or labels[0] != labels[1]] == []
 
 
-def test_paraphrases_share_no_group_with_training_turns(rows):
-    files = [line for file in DATA.glob("turns/*.jsonl") for line in lines_of(file)]
-    assert {json.loads(line)["group"] for line in files}.isdisjoint(
-        row["group"] for row in rows if row["id"].startswith("par-")
-    )
+def groups_of(pattern):
+    return {json.loads(line)["group"] for file in DATA.glob(pattern) for line in lines_of(file)}
+
+
+@pytest.mark.parametrize("measuring", ["held_out/*.jsonl", "paraphrases.jsonl", "stakes.jsonl"])
+def test_what_is_for_measuring_shares_no_group_with_training_turns(measuring):
+    assert groups_of(measuring)
+    assert groups_of(measuring).isdisjoint(groups_of("turns/*.jsonl"))
 
 
 @pytest.mark.parametrize("file", sorted(DATA.glob("lexicon/*.tsv")), ids=lambda file: file.stem)

@@ -62,9 +62,12 @@ def test_version_stands_in_the_changelog():
 )
 def test_the_two_prompts_everyone_tries(prompt, careful):
     router = Router.load()
-    roles = router.catalog.roles
-    first = router.decide({"prompt": prompt, "session_id": prompt})
+    assert (router.decide({"prompt": prompt}).model in router.catalog.roles["careful"]) is careful
+
+
+def test_a_careful_task_stays_careful_when_it_goes_on():
+    router, prompt = Router.load(), "Fix the race condition in our payment webhook handler"
+    first = router.decide({"prompt": prompt, "session_id": "s1"})
     context = [{"role": "user", "text": prompt}, {"role": "assistant", "text": "Found it. Shall I go on?"}]
-    then = router.decide({"prompt": "yes, go on", "session_id": prompt, "context": context})
-    assert (first.model in roles["careful"]) is careful
+    then = router.decide({"prompt": "yes, go on", "session_id": "s1", "context": context})
     assert then.model == first.model

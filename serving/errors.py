@@ -157,7 +157,10 @@ class StoreVersionError(StoreUnavailableError):
     """The database was migrated by a newer version of this code."""
 
     def __init__(self, found: str, known: str | None) -> None:
-        super().__init__(f"the database is at revision {found}; this code knows up to {known}. Upgrade pointsman.")
+        super().__init__(
+            f"the database is at revision {found}; this code knows up to {known}. Upgrade pointsman, or go back with "
+            f"the newer one's 'pointsman downgrade {known}'."
+        )
 
 
 #: The one table. A subclass without a row of its own takes its parent's.

@@ -50,8 +50,12 @@ def read_told(text: str) -> Mapping[str, Any]:
 
 def line_for(url: str, session_id: str, key: str | None) -> str:
     """Ask the service for a session and say in one line how it stands, or why that is not known."""
-    import httpx
+    try:
+        import httpx
+    except ModuleNotFoundError as exc:
+        from .commands import missing
 
+        return f"Pointsman: {missing(exc)}"
     from .keys import KEY_HEADER
 
     headers = {KEY_HEADER: key} if key else {}

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
+from pointsman.classifier.commands import main
+from pointsman.serving.audit import read_acts
 from pointsman.serving.console.decisions import Filter, list_decisions
 from pointsman.serving.errors import StoreUnavailableError, StoreVersionError
 from pointsman.serving.key_store import create_key, read_keys
@@ -62,6 +64,36 @@ def test_filled_database_goes_back_and_forward_with_its_records(empty):
     create_key(empty, "gateway", ["decide"], actor="me")
 
 
+def url_of(store):
+    return store.engine.url.set(drivername=store.engine.dialect.name).render_as_string(hide_password=False)
+
+
+@pytest.mark.parametrize("old", ["0002", "0001"])
+def test_command_brings_a_filled_database_back(empty, tmp_path, capsys, old):
+    known = columns_at(tmp_path, old)
+    migrate(empty.engine)
+    fill(empty)
+    before = contents(empty, known)
+    assert main(["downgrade", old, "--database-url", url_of(empty)]) == 0
+    assert f"The database is at revision {old}. Start the older version;" in capsys.readouterr().out
+    assert (revision_of(empty), columns(empty)) == (old, known)
+    assert all(contents(empty, known)[name] == before[name] for name in known if name != "audit")
+
+
+def test_going_back_stands_in_the_audit_log(empty, capsys):
+    assert main(["downgrade", "0002", "--database-url", url_of(empty)]) == 0
+    (act,) = read_acts(empty)
+    assert (act.action, act.subject) == ("downgrade", "0002")
+
+
+@pytest.mark.parametrize("revision", ["0003", "base", "-1", "9999"])
+def test_revision_that_is_none_to_go_back_to_is_refused(empty, capsys, revision):
+    assert main(["downgrade", "--database-url", url_of(empty), "--", revision]) == 2
+    wanted = f"pointsman: found the revision {revision!r}; expected one of 0001, 0002. Nothing was changed.\n"
+    assert capsys.readouterr().err == wanted
+    assert revision_of(empty) == revisions()[-1]
+
+
 def test_projects_of_older_records_are_found(empty):
     migrate(empty.engine)
     empty.append([decision_row(project="website"), decision_row()], [])
@@ -92,7 +124,9 @@ def test_newer_database_is_refused_with_what_to_do(empty):
     migrate(empty.engine)
     with empty.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StoreVersionError, match=r"revision 9999; this code knows up to \w+\. Upgrade pointsman"):
+    with pytest.raises(
+        StoreVersionError, match=r"revision 9999; this code knows up to (\w+)\. .* 'pointsman downgrade \1'"
+    ):
         migrate(empty.engine)
 
 

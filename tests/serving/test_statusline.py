@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import pytest
 
@@ -47,6 +48,12 @@ def test_line_names_the_effort_and_that_nothing_was_assessed():
 
 def test_service_that_is_away_is_said(line):
     assert line(TOLD) == f"Pointsman: no answer from {NOWHERE} (ConnectError)\n"
+
+
+def test_missing_package_is_said(line, monkeypatch):
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    said = "Pointsman: serving needs httpx, which is not installed. Run: pip install 'pointsman[serving]'.\n"
+    assert line(TOLD) == said
 
 
 @pytest.mark.parametrize("told", ["", "no JSON", "[]", "{}", '{"session_id": 7}', "[" * 100_000])

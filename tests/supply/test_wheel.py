@@ -11,7 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("classifier", "training", "serving")
 #: Read in the repository: documents, pins, and the Python client, which the wheel has under its own name.
-LEFT_OUT = ("*.md", "requirements.txt", "clients/python/*")
+LEFT_OUT = ("*.md", "requirements.txt", "clients/python/*", "deploy/.env", "deploy/metrics.key")
+#: What the first start of the compose file makes.
+SECRETS = ("serving/deploy/.env", "serving/deploy/metrics.key")
 #: One of each kind of file that something opens at run time.
 NEEDED = (
     "classifier/bundles/default/model.onnx",
@@ -39,6 +41,8 @@ def names(tmp_path_factory):
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy / name)
+    for name in SECRETS:
+        (copy / name).write_text("secret")
     build = f"from setuptools.build_meta import build_wheel; build_wheel({str(out)!r})"
     done = subprocess.run([sys.executable, "-c", build], cwd=copy, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -56,6 +60,13 @@ def test_every_file_of_the_packages_is_in_the_wheel(names):
     files = [path for path in files if not {"__pycache__", "node_modules"} & set(path.parts)]
     missing = [path for path in files if f"pointsman/{path.as_posix()}" not in names]
     assert [str(path) for path in missing if not any(path.match(pattern) for pattern in LEFT_OUT)] == []
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secret_stays_out_of_wheel_image_and_repository(names, name):
+    assert f"pointsman/{name}" not in names
+    for ignoring in (".gitignore", "serving/deploy/Dockerfile.dockerignore"):
+        assert name in (ROOT / ignoring).read_text().splitlines()
 
 
 def test_tests_and_data_stay_out_of_the_wheel(names):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -104,6 +105,47 @@ def test_command_writes_and_does_not_overwrite(gateway, tmp_path, capsys):
     assert "exists. Choose another --output, or --force." in capsys.readouterr().err
     assert {path: path.read_text() for path in before} == before
     assert main([*asked, "--force"]) == 0
+
+
+def test_command_that_would_write_the_same_again_has_nothing_to_refuse(tmp_path):
+    asked = ["gateway", "envoy", "--output", str(tmp_path)]
+    assert [main(asked), main(asked), main([*asked, "--force"])] == [0, 0, 0]
+    assert {path.name for path in tmp_path.iterdir()} == {"envoy.yaml", "envoy.lua"}
+
+
+def test_forced_command_keeps_every_older_file(tmp_path, capsys):
+    config = tmp_path / "config.json"
+    asked = ["gateway", "claude-code-router", "--force", "--output", str(tmp_path)]
+    for old in ("first", "second"):
+        config.write_text(old)
+        config.chmod(0o600)
+        assert main(asked) == 0
+    assert f"wrote {config}; the old one is {config}.bak2\n" in capsys.readouterr().out
+    assert [(tmp_path / f"config.json.{end}").read_text() for end in ("bak", "bak2")] == ["first", "second"]
+    assert "POINTSMAN" in config.read_text()
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+@pytest.mark.parametrize(("arguments", "profile"), [([], "kimi"), (["--catalog", CATALOG], CATALOG)])
+def test_catalogue_of_the_service_is_taken_unless_one_is_named(arguments, profile, tmp_path, monkeypatch):
+    monkeypatch.setenv("POINTSMAN_CATALOG", "kimi")
+    assert main(["gateway", "litellm", "--output", str(tmp_path), *arguments]) == 0
+    config = yaml.safe_load((tmp_path / "litellm.yaml").read_text())
+    assert set(config["callback_settings"]["pointsman"]["models"]) == used(profile)
+
+
+@pytest.mark.parametrize("command", ["gateway", "env"])
+@pytest.mark.parametrize("absent", ["httpx", "anyio"])
+def test_missing_package_is_named_with_what_to_do(command, absent, tmp_path):
+    script = (
+        f"import sys; sys.modules[{absent!r}] = None\n"
+        "from pointsman.classifier.commands import main\n"
+        f"sys.exit(main([{command!r}, 'litellm']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    wanted = f"pointsman: serving needs {absent}, which is not installed. Run: pip install 'pointsman[serving]'.\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("gateway", [name for name in GATEWAYS if name not in {"claude-code-router-3", "weave"}])

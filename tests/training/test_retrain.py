@@ -11,9 +11,11 @@ import pytest
 from filelock import FileLock
 
 from pointsman.classifier.aliases import AliasFolder
+from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.commands import main
 from pointsman.classifier.errors import InputError
+from pointsman.classifier.text import Text
 from pointsman.training.config import ContestConfig, EncoderConfig, FinetuneConfig, HeadsConfig, TrainConfig
 from pointsman.training.registry import REGISTERED, local_store
 from pointsman.training.retrain import RetrainConfig, retrain
@@ -105,6 +107,23 @@ def test_snapshot_is_known_by_its_digest_and_counts(tracked_run, files):
     assert summary["rows"] == {"train": 120, "recent": 0}
     assert summary["counts"]["taken from turns.jsonl"] == 120
     assert "turns.jsonl" in summary["files"]
+
+
+def test_turns_that_all_have_one_label_of_a_head_are_learned_from(tmp_path, files, tiny_bundle):
+    from mlflow import MlflowClient
+
+    data = tmp_path / "new.jsonl"
+    rows = [json.loads(line) | {"turn": "new"} for line in files[0].read_text().splitlines()]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_in(tmp_path, files, tiny_bundle, sources=Sources(data=(data,)))
+    config = replace(config, train=replace(config.train, tracking=str(tmp_path / "mlruns")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = retrain(config)
+        kept = MlflowClient(local_store(tmp_path / "mlruns")).list_artifacts(done.run_id, "heads")
+    assert {item.path for item in kept} == {f"heads/{head}.joblib" for head in ("category", "risk", "scope")}
+    [assessment] = Assessor.load(done.bundle.path).assess_texts([Text("fix the crash", ())])
+    assert assessment.turn.label == "new"
 
 
 def test_second_retraining_in_the_same_folder_is_locked_out(tmp_path, files, tiny_bundle):

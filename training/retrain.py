@@ -184,9 +184,10 @@ def alone(work: Path) -> Iterator[None]:
 def find_champion(config: RetrainConfig) -> Bundle:
     """Return the alias folder's champion; a folder without one gets the bundle that served before."""
     folder = AliasFolder(config.aliases)
-    if folder.champion() is None:
-        folder.promote(folder.add(load_bundle(config.champion).path), reason=_FIRST)
-    return load_bundle(config.aliases)
+    with folder.changing():
+        if folder.champion() is None:
+            folder.promote(folder.add(load_bundle(config.champion).path), reason=_FIRST)
+        return load_bundle(config.aliases)
 
 
 def _story(
@@ -294,8 +295,9 @@ def _try_out(config: RetrainConfig, bundle: Bundle, state: State, verdict: Verdi
     if not verdict.promotes:
         return
     folder = AliasFolder(config.aliases)
-    pointer = replace(folder.add(bundle.path), reason=verdict.reason, registered=state.registered)
-    folder.challenge(Challenger(pointer, shadow_share=config.shadow_share))
+    with folder.changing():
+        pointer = replace(folder.add(bundle.path), reason=verdict.reason, registered=state.registered)
+        folder.challenge(Challenger(pointer, shadow_share=config.shadow_share))
 
 
 def _retrained(bundle: Bundle, folder: Path, state: State, snapshot: Snapshot, *, is_new: bool) -> Retrained:

@@ -33,6 +33,7 @@ from pointsman.classifier.tokens import TokenBudget
 
 from .config import ContestConfig, TrainConfig
 from .contest import Verdict, contest
+from .contest_files import gold_by_name, gold_files
 from .datasets import Example, digest_of, read_examples, split_by_group
 from .embedding_cache import EmbeddingCache
 from .evaluate import evaluate
@@ -202,7 +203,7 @@ def _story(
         version=state.version,
         budget=champion.manifest.budget if config.mode == "heads" else config.train.budget,
     )
-    gold = {path.stem: read_examples([path]) for path in config.gold}
+    gold = gold_by_name(config.gold)
     data = _data(snapshot, gold, settings)
     with tracked(settings, run_id=state.run_id) as run:
         state = replace(state, run_id=run.run_id).write(folder)
@@ -335,7 +336,7 @@ def _about(config: RetrainConfig, champion: Bundle) -> dict[str, Any]:
         "champion": champion.digest,
         "settings": settings,
         "lexicon": [digest_of(path) for path in config.train.lexicon],
-        "gold": {path.stem: digest_of(path) for path in config.gold},
+        "gold": {name: digest_of(path) for name, path in gold_files(config.gold).items()},
         "contest": asdict(config.contest),
         "version": config.version,
     }

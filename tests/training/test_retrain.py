@@ -205,6 +205,73 @@ def test_gold_groups_are_kept_out_of_training(tracked_run):
     assert sum(done.bundle.manifest.training_data["rows"].values()) == 100
 
 
+def test_gold_sets_of_one_name_are_refused_before_anything_is_trained(tmp_path, files, tiny_bundle):
+    other = tmp_path / "other" / files[1].name
+    other.parent.mkdir()
+    other.write_bytes(files[1].read_bytes())
+    with pytest.raises(InputError, match="two gold sets named 'gold'; expected names that differ"):
+        retrain(config_in(tmp_path, files, tiny_bundle, gold=(files[1], other)))
+    assert not (tmp_path / "work" / "runs").exists()
+
+
+@pytest.fixture
+def passed(tmp_path, files, tiny_bundle, monkeypatch):
+    """Arguments of a retraining whose challenger passes every gate."""
+    easy = ContestConfig(
+        n_draws=20,
+        max_slowdown=1e9,
+        max_recall_drop=1,
+        max_missed_rise=1,
+        care_certainty=2,
+        max_ece_rise=1,
+        gain_certainty=-1,
+    )
+    heads = HeadsConfig(inverse_regularisation=(100.0,))
+
+    def config_of(args):
+        config = config_in(tmp_path, files, tiny_bundle, contest=easy, shadow_share=args.shadow)
+        return replace(config, train=replace(config.train, heads=heads))
+
+    monkeypatch.setattr("pointsman.training.retrain_commands._retrain_config", config_of)
+    return ["retrain", "--no-track", "--aliases", str(tmp_path / "aliases"), "--work", str(tmp_path / "work")]
+
+
+def test_challenger_whose_promotion_was_cut_off_is_promoted_by_the_next_run(passed, tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        msg = "the registry refuses"
+        raise InputError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pointsman.training.promotion.promote", refuse)
+        assert main([*passed, "--promote"]) == 2
+    assert main(passed) == 0
+    assert "to promote it: pointsman promote" in capsys.readouterr().out
+    assert main([*passed, "--promote"]) == 0
+    champion = AliasFolder(tmp_path / "aliases").champion()
+    assert champion.pointer.version.startswith("heads-")
+
+
+def test_bundle_that_was_rolled_back_is_not_promoted_again(passed, tmp_path, capsys):
+    aliases = ["--aliases", str(tmp_path / "aliases")]
+    assert main([*passed, "--promote"]) == 0
+    assert main(["rollback", "--no-track", *aliases]) == 0
+    served = AliasFolder(tmp_path / "aliases").champion()
+    assert main([*passed, "--promote"]) == 0
+    (bundle,) = (tmp_path / "work" / "runs").glob("*/bundle")
+    assert main(["canary", "--bundle", str(bundle), *aliases]) == 0
+    assert main([*passed, "--promote"]) == 0
+    assert capsys.readouterr().out.count("nothing is new") == 2
+    assert AliasFolder(tmp_path / "aliases").champion() == served
+
+
+@pytest.mark.parametrize("option", ["--shadow", "--recent-share"])
+@pytest.mark.parametrize("share", ["2", "-0.1", "nan"])
+def test_share_that_is_none_is_refused_before_anything_is_trained(tmp_path, capsys, option, share):
+    with pytest.raises(SystemExit, match="2"):
+        main(["retrain", f"{option}={share}", "--work", str(tmp_path / "work")])
+    assert f"argument {option}: found {share}, expected a share from 0 to 1" in capsys.readouterr().err
+
+
 def test_command_tells_the_verdict_by_its_exit_status(tmp_path, files, tiny_bundle, capsys):
     data, gold = files
     arguments = ["retrain", "--data", str(data), "--gold", str(gold), "--champion", str(tiny_bundle), "--no-track"]

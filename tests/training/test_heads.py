@@ -1,5 +1,7 @@
 """Heads of training rows that lack labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,15 +10,15 @@ from pointsman.training.config import HeadsConfig
 from pointsman.training.datasets import Example
 from pointsman.training.heads import fit_heads, label_ids
 
-LABELS = {"category": "docs", "risk": "low", "scope": "file", "turn": "new"}
-
 
 def rows_of(risks):
-    """Turns with these labels of risk, and embeddings that tell them apart."""
+    """Turns with these labels of risk, and embeddings that tell them apart; of the other heads three labels each."""
     rng = np.random.default_rng(0)
     examples = [
-        Example(str(i), f"g{i}", "en", "do it", (), LABELS | {"risk": risk}, 1.0) for i, risk in enumerate(risks)
+        Example(str(i), f"g{i}", "en", "do it", (), {head: labels[i % 3] for head, labels in HEADS.items()}, 1.0)
+        for i in range(len(risks))
     ]
+    examples = [replace(one, labels=one.labels | {"risk": risk}) for one, risk in zip(examples, risks, strict=True)]
     places = 3.0 * np.eye(3)[label_ids(examples, "risk")] + rng.normal(size=(len(risks), 3))
     return places.astype(np.float32), examples
 

@@ -4,22 +4,31 @@
     challenger.json    the bundle that is tried on live traffic: in the shadow, and for a share of it (canary)
     bundles/DIGEST/    bundles, each under the digest of its manifest
     verdicts/          what the last contests between champion and challenger said, for people to look at
+    lock               held while somebody changes the folder
 
 `pointsman retrain`, `promote`, `canary` and `rollback` write it; servers read it. A pointer is replaced as a whole, a
-bundle is complete before a pointer names it, and a bundle that is named never changes.
+bundle is complete before a pointer names it, and a bundle that is named never changes. One at a time writes; readers
+wait for nobody.
 """
 
 import json
+import logging
 import os
 import shutil
+import sys
+import threading
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import IO, Any, Final, Literal, Self, TypeVar
 
 from .errors import BundleCorruptError, BundleNotFoundError, BundleVersionError
 from .records import utc_now
+
+logger = logging.getLogger(__name__)
 
 FORMAT: Final = 1
 Alias = Literal["champion", "challenger"]
@@ -28,6 +37,9 @@ _VERDICTS: Final = "verdicts"
 #: How many bundles that served before stay, for `rollback`.
 N_KEPT: Final = 5
 _N_VERDICTS: Final = 10
+#: How long a bundle stays that nothing names: somebody may be about to name it.
+_SPARED_S: Final = 3600
+_LOCK: Final = "lock"
 
 _Value = TypeVar("_Value")
 
@@ -91,6 +103,16 @@ class Challenger:
                 raise ValueError(msg)
 
 
+class _Held(threading.local):
+    """The alias folders that this thread is changing."""
+
+    def __init__(self) -> None:
+        self.paths: set[Path] = set()
+
+
+_held: Final = _Held()
+
+
 class AliasFolder:
     """Reads and writes one alias folder."""
 
@@ -105,6 +127,26 @@ class AliasFolder:
     def bundle(self, pointer: Pointer) -> Path:
         """Return the folder of a bundle."""
         return self.path / BUNDLES / pointer.digest
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Let nobody else change the folder until the block ends, in this process or another; waits for who does.
+
+        Blocks may be nested. The operating system frees the lock when a process ends, however it ends.
+        """
+        path = self.path.resolve()
+        if path in _held.paths:
+            yield
+            return
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / _LOCK).open("ab") as file:
+            _lock(file, path)
+            _held.paths.add(path)
+            try:
+                yield
+            finally:
+                _held.paths.discard(path)
+                _unlock(file)
 
     def champion(self) -> Champion | None:
         """Return the bundle that serves; None when nothing was promoted yet.
@@ -158,7 +200,9 @@ class AliasFolder:
         version = bundle.manifest.version
         pointer = Pointer(bundle.digest, version, utc_now(), "added")
         target = self.bundle(pointer)
-        if not target.is_dir():
+        if target.is_dir():
+            os.utime(target)  # somebody is about to name it
+        else:
             scratch = self.path / BUNDLES / f".{bundle.digest}.{uuid.uuid4().hex}"
             scratch.mkdir(parents=True)
             try:
@@ -178,43 +222,60 @@ class AliasFolder:
         return pointer
 
     def promote(self, pointer: Pointer, *, reason: str) -> Champion:
-        """Let a bundle of the folder serve; a challenger that was this bundle is one no more."""
-        present = self.champion()
-        before = () if present is None else (present.pointer, *present.before)
-        kept = tuple(old for old in before if old.digest != pointer.digest)[:N_KEPT]
-        champion = Champion(replace(pointer, since=utc_now(), reason=reason), kept)
-        self._write_champion(champion)
-        challenger = self.challenger()
-        if challenger is not None and challenger.pointer.digest == pointer.digest:
-            self.challenge(None)
-        self._prune()
-        return champion
-
-    def roll_back(self, *, reason: str) -> Champion:
-        """Let the bundle serve that served before; the present one is not kept for a rollback.
+        """Let a bundle of the folder serve; a challenger that was this bundle is one no more.
 
         Raises
         ------
         BundleNotFoundError
-            None served before.
+            The folder holds no such bundle.
         """
-        present = self.champion()
-        if present is None or not present.before:
-            msg = f"no bundle served before the present one in {self.path}. Promote another one: pointsman promote."
-            raise BundleNotFoundError(msg)
-        first, *older = present.before
-        champion = Champion(replace(first, since=utc_now(), reason=reason), tuple(older))
-        self._write_champion(champion)
-        return champion
+        with self.changing():
+            self._require(pointer)
+            present = self.champion()
+            before = () if present is None else (present.pointer, *present.before)
+            kept = tuple(old for old in before if old.digest != pointer.digest)[:N_KEPT]
+            champion = Champion(replace(pointer, since=utc_now(), reason=reason), kept)
+            self._write_champion(champion)
+            self._end_trial(pointer)
+            self._prune()
+            return champion
+
+    def roll_back(self, *, reason: str) -> Champion:
+        """Let the bundle serve that served before; the present one is neither kept for a rollback nor tried.
+
+        Raises
+        ------
+        BundleNotFoundError
+            None served before, or the folder does not hold it any more.
+        """
+        with self.changing():
+            present = self.champion()
+            if present is None or not present.before:
+                msg = f"no bundle served before the present one in {self.path}. Promote another one: pointsman promote."
+                raise BundleNotFoundError(msg)
+            first, *older = present.before
+            self._require(first)
+            champion = Champion(replace(first, since=utc_now(), reason=reason), tuple(older))
+            self._write_champion(champion)
+            self._end_trial(present.pointer)
+            return champion
 
     def challenge(self, challenger: Challenger | None) -> None:
-        """Try a bundle of the folder on live traffic, or end the trial."""
+        """Try a bundle of the folder on live traffic, or end the trial.
+
+        Raises
+        ------
+        BundleNotFoundError
+            The folder holds no such bundle.
+        """
         path = _file(self.path, "challenger")
-        if challenger is None:
-            path.unlink(missing_ok=True)
-            return
-        values = asdict(challenger)
-        self._write(path, values.pop("pointer") | values)
+        with self.changing():
+            if challenger is None:
+                path.unlink(missing_ok=True)
+                return
+            self._require(challenger.pointer)
+            values = asdict(challenger)
+            self._write(path, values.pop("pointer") | values)
 
     def keep_verdict(self, verdict: Mapping[str, Any]) -> None:
         """Keep what a contest said, with the time; the newest few stay."""
@@ -235,6 +296,22 @@ class AliasFolder:
             if isinstance(values, dict) and values.get("format") == FORMAT:
                 found.append(values)
         return found
+
+    def _require(self, pointer: Pointer) -> None:
+        from .bundle import MANIFEST
+
+        if not (self.bundle(pointer) / MANIFEST).is_file():
+            msg = (
+                f"bundle '{pointer.version}' ({pointer.digest[:12]}) is not in {self.path}; expected its files before "
+                "it is named. Promote or try it from where it was trained, with --bundle."
+            )
+            raise BundleNotFoundError(msg)
+
+    def _end_trial(self, pointer: Pointer) -> None:
+        """Try a bundle no more, if it is the one that is tried."""
+        challenger = self.challenger()
+        if challenger is not None and challenger.pointer.digest == pointer.digest:
+            self.challenge(None)
 
     def _write_champion(self, champion: Champion) -> None:
         before = [asdict(pointer) for pointer in champion.before]
@@ -266,13 +343,14 @@ class AliasFolder:
         return dict(values)
 
     def _prune(self) -> None:
-        """Remove the bundles that nothing names any more."""
+        """Remove the bundles that nothing names any more, but for those that were just added."""
         champion, challenger = self.champion(), self.challenger()
         named = [] if champion is None else [champion.pointer, *champion.before]
         named += [] if challenger is None else [challenger.pointer]
         kept = {pointer.digest for pointer in named}
+        spared = time.time() - _SPARED_S
         for folder in (self.path / BUNDLES).iterdir():
-            if folder.name not in kept and not folder.name.startswith("."):
+            if folder.name not in kept and not folder.name.startswith(".") and folder.stat().st_mtime < spared:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -287,6 +365,25 @@ def resolve_bundle(path: Path) -> Path:
     folder = AliasFolder.at(path)
     champion = None if folder is None else folder.champion()
     return path if folder is None or champion is None else folder.bundle(champion.pointer)
+
+
+def _lock(file: IO[bytes], folder: Path) -> None:
+    # Windows has no such lock; there, two that change a folder at once are kept apart by nobody.
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("%s is being changed by somebody else; waits", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _unlock(file: IO[bytes]) -> None:
+    if sys.platform != "win32":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _reading(path: Path, read: Callable[[], _Value]) -> _Value:

@@ -23,6 +23,8 @@ from .paired import Difference, SetFigures, Side, compare
 #: Texts that latency is measured on, and how often each: the fastest of its rounds counts, since machines are shared.
 _N_TIMED: Final = 40
 _N_ROUNDS: Final = 3
+#: The set of the newest turns; no gold set has its name.
+RECENT: Final = "recent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,13 +122,13 @@ def contest(
     config = config or ContestConfig()
     sets = {name: examples for name, examples in gold.items() if examples}
     if len(recent) >= config.min_recent:
-        sets["recent"] = recent
+        sets[RECENT] = recent
     figures = {
         name: compare(
             Side.of(champion, examples),
             Side.of(challenger, examples),
             config,
-            days=days if name == "recent" else (),
+            days=days if name == RECENT else (),
         )
         for name, examples in sets.items()
     }
@@ -256,7 +258,7 @@ def _gain(figures: Mapping[str, SetFigures], config: ContestConfig) -> Gate:
     """A change for its own sake is none: the log loss over all heads has to fall where most turns were measured."""
     if not figures:
         return Gate("gain", passed=False, reason="nothing was measured; name labelled turns with --gold")
-    name = "recent" if "recent" in figures else max(figures, key=lambda known: figures[known].n_rows)
+    name = RECENT if RECENT in figures else max(figures, key=lambda known: figures[known].n_rows)
     found = figures[name].figures["log loss"]
     passed = found.rise < 0 and found.p_fall >= config.gain_certainty
     said = f"log loss on {name} has to fall, beyond a coin's doubt: {found.shown()}"

@@ -1,6 +1,7 @@
 """A contest on files: champion and challenger out of an alias folder, turns out of labelled files."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.errors import InputError
 
 from .config import ContestConfig
-from .contest import Verdict, contest
-from .datasets import read_examples
+from .contest import RECENT, Verdict, contest
+from .datasets import Example, read_examples
 from .verdict import verdict_json
 
 
@@ -48,7 +49,7 @@ def contest_files(files: ContestFiles, config: ContestConfig | None = None) -> V
     verdict = contest(
         Assessor.load(champion),
         Assessor.load(challenger),
-        {path.stem: read_examples([path]) for path in files.gold},
+        gold_by_name(files.gold),
         config,
         recent=[] if files.recent is None else read_examples([files.recent]),
         days=[] if files.recent is None else _days(files.recent),
@@ -56,6 +57,31 @@ def contest_files(files: ContestFiles, config: ContestConfig | None = None) -> V
     if present is not None:
         folder.keep_verdict(verdict_json(verdict))
     return verdict
+
+
+def gold_files(paths: Iterable[Path]) -> dict[str, Path]:
+    """Return gold files by the name of their set, which is the file's without its ending.
+
+    Raises
+    ------
+    InputError
+        Two files have one name, or one has the name of the newest turns.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem == RECENT:
+            msg = f"{path}: a gold set named {RECENT!r}; that is the name of the newest turns. Rename the file."
+            raise InputError(msg)
+        if path.stem in found:
+            msg = f"{path} and {found[path.stem]}: two gold sets named {path.stem!r}; expected names that differ. "
+            raise InputError(msg + "Rename one.")
+        found[path.stem] = path
+    return found
+
+
+def gold_by_name(paths: Iterable[Path]) -> dict[str, list[Example]]:
+    """Read gold files; see `gold_files`."""
+    return {name: read_examples([path]) for name, path in gold_files(paths).items()}
 
 
 def _days(file: Path) -> list[str]:

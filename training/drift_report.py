@@ -84,10 +84,11 @@ def read_turns(sources: Iterable[str], assessor: Assessor | None = None) -> list
     """
     rows = [row for source in sources for row in _rows(source)]
     # With the labels of people, or without: a turn failed where its signs say so.
-    outcomes = gather(rows).by_id
+    # Each under its place: sources are compared as they are, also where two use one id.
+    outcomes = gather({**row, "id": str(place)} for place, row in enumerate(rows)).by_id
     seen = []
-    for row in rows:
-        outcome = outcomes.get(str(row.get("id")), {}).get(OUTCOME)
+    for place, row in enumerate(rows):
+        outcome = outcomes.get(str(place), {}).get(OUTCOME)
         failed = None if outcome is None else outcome.label == "failed"
         seen.append(_seen(row, failed, assessor))
     return seen

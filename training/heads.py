@@ -5,6 +5,7 @@ They are what a nightly refit replaces; merged into the ONNX graph as one matrix
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,15 @@ from .datasets import Example
 from .metrics import negative_log_likelihood
 
 FloatArray = npt.NDArray[np.float32]
+#: Added to the bias of a label that training rows lack: it stays improbable.
+_RARER_THAN_SEEN: Final = -5.0
 
 
 @dataclass(frozen=True, slots=True)
 class LinearHead:
     """One head as plain arrays: weights (n_labels, n_dimensions), bias (n_labels,), in label order.
 
-    `estimator` is what scikit-learn fitted, kept for the tracking run only.
+    `estimator` is what scikit-learn fitted, kept for the tracking run only; None where training rows have one label.
     """
 
     weights: npt.NDArray[np.float64]
@@ -89,12 +92,21 @@ def _loss(head: LinearHead, embedding: FloatArray, truth: npt.NDArray[np.int64])
 
 def _fit(head: Head, rows: Rows, inverse_regularisation: float, config: HeadsConfig) -> LinearHead:
     embedding, truth, weights = rows
+    n_labels, n_dimensions = len(HEADS[head]), embedding.shape[1]
+    present = np.unique(truth)
+    coefficients = np.zeros((n_labels, n_dimensions))
+    if len(present) == 1:  # nothing to tell apart, which scikit-learn refuses
+        bias = np.full(n_labels, _RARER_THAN_SEEN)
+        bias[present] = 0.0
+        return LinearHead(coefficients, bias, inverse_regularisation)
     model = LogisticRegression(C=inverse_regularisation, max_iter=2000, random_state=config.seed)
     model.fit(embedding, truth, sample_weight=weights)
-    n_labels, n_dimensions = len(HEADS[head]), embedding.shape[1]
-    # A label that training rows lack gets a bias that keeps it improbable, not a crash.
-    coefficients = np.zeros((n_labels, n_dimensions))
-    bias = np.full(n_labels, float(model.intercept_.min()) - 5.0)
-    coefficients[model.classes_] = model.coef_
-    bias[model.classes_] = model.intercept_
+    fitted, intercept = model.coef_, model.intercept_
+    if len(present) == 2:
+        # Of two labels scikit-learn keeps one row, the log odds of the second; halves of it are the same to a softmax.
+        fitted = np.vstack([-fitted, fitted]) / 2
+        intercept = np.concatenate([-intercept, intercept]) / 2
+    bias = np.full(n_labels, float(intercept.min()) + _RARER_THAN_SEEN)
+    coefficients[model.classes_] = fitted
+    bias[model.classes_] = intercept
     return LinearHead(coefficients, bias, inverse_regularisation, model)

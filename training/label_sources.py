@@ -149,7 +149,7 @@ def gather(rows: Iterable[Row], files: Sequence[Path] = (), *, assess: Assess | 
     Raises
     ------
     InputError
-        A label file cannot be read.
+        A label file cannot be read, or a row has no id.
     """
     judged = labels_by(files)
     votes = {name: _Votes(len(labels)) for name, labels in LABELS.items()}
@@ -157,7 +157,10 @@ def gather(rows: Iterable[Row], files: Sequence[Path] = (), *, assess: Assess | 
     ids: list[str] = []
     explicit: list[bool] = []
     for number, row in enumerate(rows):
-        ids.append(str(row.get("id")))
+        if row.get("id") is None:
+            msg = f"turn {number + 1} has no id; expected one a turn, by which labels are told apart. Add ids."
+            raise InputError(msg)
+        ids.append(str(row["id"]))
         session = str(row.get("session") or row.get("group") or "")
         found = list(explicit_labels(row, judged.get(ids[-1], {})))
         explicit.append(bool(found))
@@ -272,16 +275,31 @@ def _reports(names: Sequence[str], spoken: BoolArray, right: FloatArray) -> list
 def read_rows(sources: Iterable[Path | str]) -> Iterator[JsonDict]:
     """Read imported turns from files, or the turns of stores of the service (a URL, an SQLite file).
 
+    A row without an id gets its place, `turns:3` for line 3 of turns.jsonl.
+
     Raises
     ------
     InputError
-        A file is missing, a line holds no object (names file and line), or a store cannot be read.
+        A file is missing, a line holds no object, two texts have one id (names file and line), or a store cannot be
+        read.
     """
+    texts: dict[str, int] = {}
+    for place, row in _placed_rows(sources):
+        prompt = row.get("prompt")
+        if isinstance(prompt, str) and prompt and texts.setdefault(str(row["id"]), hash(prompt)) != hash(prompt):
+            msg = f"{place}: id {str(row['id'])[:60]!r} is also that of an earlier turn with another text; "
+            raise InputError(msg + "expected one id a turn. Give each an id of its own.")
+        yield row
+
+
+def _placed_rows(sources: Iterable[Path | str]) -> Iterator[tuple[str, JsonDict]]:
+    """Yield rows with where they stand; each has an id."""
     from .recorded_rows import is_store, recorded_rows
 
     for source in sources:
         if is_store(str(source)):
-            yield from recorded_rows(str(source), Problems())
+            for row in recorded_rows(str(source), Problems()):
+                yield "record store", row
             continue
         path = Path(source)
         if not path.is_file():
@@ -299,7 +317,9 @@ def read_rows(sources: Iterable[Path | str]) -> Iterator[JsonDict]:
                 if not isinstance(row, dict):
                     msg = f"{path}:{number}: a row is a JSON object, got {type(row).__name__}. Import the turns again."
                     raise InputError(msg)
-                yield row
+                if row.get("id") is None:
+                    row["id"] = f"{path.stem}:{number}"
+                yield f"{path}:{number}", row
 
 
 def labelled_row(row: Row, labels: Mapping[str, CombinedLabel]) -> JsonDict:

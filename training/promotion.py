@@ -1,7 +1,8 @@
 """Who serves: promotion, the way back, and the trial of a challenger on live traffic.
 
 The alias folder is what servers read. Where a model registry is named, its aliases follow: it is asked first, since it
-may refuse, and put back when the folder cannot be written.
+may refuse, and put back when the folder cannot be written. From the first look to the last change nobody else changes
+the folder (`AliasFolder.changing`).
 """
 
 from collections.abc import Iterator
@@ -52,18 +53,19 @@ def promote(
         The challenger is no valid bundle.
     """
     folder = place.folder
-    challenger = folder.challenger()
-    if bundle is None and verdict is not None and (verdict / "bundle").is_dir():
-        bundle = verdict / "bundle"  # where `retrain` puts both
-    if bundle is None and challenger is None:
-        msg = f"no challenger in {place.aliases}; expected one of 'pointsman retrain'. Name a bundle with --bundle."
-        raise InputError(msg)
-    found = load_bundle(folder.bundle(challenger.pointer) if bundle is None and challenger is not None else bundle)
-    registered = _registered(place, challenger, found)
-    reason = _reason(folder, found, None if verdict is None else read_judgement(verdict), force)
-    pointer = replace(folder.add(found.path), registered=registered)
-    with _in_registry(place, pointer, found):
-        return folder.promote(pointer, reason=reason)
+    with folder.changing():
+        challenger = folder.challenger()
+        if bundle is None and verdict is not None and (verdict / "bundle").is_dir():
+            bundle = verdict / "bundle"  # where `retrain` puts both
+        if bundle is None and challenger is None:
+            msg = f"no challenger in {place.aliases}; expected one of 'pointsman retrain'. Name a bundle with --bundle."
+            raise InputError(msg)
+        found = load_bundle(folder.bundle(challenger.pointer) if bundle is None and challenger is not None else bundle)
+        registered = _registered(place, challenger, found)
+        reason = _reason(folder, found, None if verdict is None else read_judgement(verdict), force)
+        pointer = replace(folder.add(found.path), registered=registered)
+        with _in_registry(place, pointer, found):
+            return folder.promote(pointer, reason=reason)
 
 
 def roll_back(place: Place, *, reason: str) -> Champion:
@@ -75,13 +77,14 @@ def roll_back(place: Place, *, reason: str) -> Champion:
         None served before, or its folder is damaged.
     """
     folder = place.folder
-    present = folder.champion()
-    if present is None or not present.before:
-        msg = f"no bundle served before the present one in {place.aliases}; nothing to go back to."
-        raise BundleNotFoundError(msg)
-    former = load_bundle(folder.bundle(present.before[0]))
-    with _in_registry(place, present.before[0], former):
-        return folder.roll_back(reason=reason)
+    with folder.changing():
+        present = folder.champion()
+        if present is None or not present.before:
+            msg = f"no bundle served before the present one in {place.aliases}; nothing to go back to."
+            raise BundleNotFoundError(msg)
+        former = load_bundle(folder.bundle(present.before[0]))
+        with _in_registry(place, present.before[0], former):
+            return folder.roll_back(reason=reason)
 
 
 def try_out(
@@ -100,26 +103,27 @@ def try_out(
         There is no challenger, or a share is not from 0 to 1.
     """
     folder = place.folder
-    if folder.champion() is None:
-        msg = f"no champion in {place.aliases}; expected one before a challenger is tried. Run: pointsman promote."
-        raise InputError(msg)
-    present = folder.challenger()
-    if bundle is not None:
-        present = Challenger(replace(folder.add(bundle), reason="tried out by hand"))
-    if present is None:
-        msg = f"no challenger in {place.aliases}; expected one of 'pointsman retrain'. Name a bundle with --bundle."
-        raise InputError(msg)
-    try:
-        challenger = Challenger(
-            present.pointer,
-            present.shadow_share if shadow_share is None else shadow_share,
-            present.canary_share if canary_share is None else canary_share,
-            present.canary_keys if canary_keys is None else canary_keys,
-        )
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    folder.challenge(challenger)
-    return challenger
+    with folder.changing():
+        if folder.champion() is None:
+            msg = f"no champion in {place.aliases}; expected one before a challenger is tried. Run: pointsman promote."
+            raise InputError(msg)
+        present = folder.challenger()
+        if bundle is not None:
+            present = Challenger(replace(folder.add(bundle), reason="tried out by hand"))
+        if present is None:
+            msg = f"no challenger in {place.aliases}; expected one of 'pointsman retrain'. Name a bundle with --bundle."
+            raise InputError(msg)
+        try:
+            challenger = Challenger(
+                present.pointer,
+                present.shadow_share if shadow_share is None else shadow_share,
+                present.canary_share if canary_share is None else canary_share,
+                present.canary_keys if canary_keys is None else canary_keys,
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        folder.challenge(challenger)
+        return challenger
 
 
 def _reason(folder: AliasFolder, found: Bundle, judgement: Judgement | None, force: str | None) -> str:

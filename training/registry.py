@@ -223,6 +223,8 @@ class _MlflowRun:
 
         with tempfile.TemporaryDirectory() as folder:
             for head, fitted in heads.items():
+                if fitted.estimator is None:
+                    continue
                 path = Path(folder) / f"{head}.joblib"
                 joblib.dump(fitted.estimator, path)
                 self._mlflow.log_artifact(str(path), "heads")

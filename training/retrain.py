@@ -33,6 +33,7 @@ from pointsman.classifier.tokens import TokenBudget
 
 from .config import ContestConfig, TrainConfig
 from .contest import Verdict, contest
+from .contest_files import gold_by_name, gold_files
 from .datasets import Example, digest_of, read_examples
 from .embedding_cache import EmbeddingCache
 from .evaluate import evaluate
@@ -184,9 +185,10 @@ def alone(work: Path) -> Iterator[None]:
 def find_champion(config: RetrainConfig) -> Bundle:
     """Return the alias folder's champion; a folder without one gets the bundle that served before."""
     folder = AliasFolder(config.aliases)
-    if folder.champion() is None:
-        folder.promote(folder.add(load_bundle(config.champion).path), reason=_FIRST)
-    return load_bundle(config.aliases)
+    with folder.changing():
+        if folder.champion() is None:
+            folder.promote(folder.add(load_bundle(config.champion).path), reason=_FIRST)
+        return load_bundle(config.aliases)
 
 
 def _story(
@@ -202,7 +204,7 @@ def _story(
         version=state.version,
         budget=champion.manifest.budget if config.mode == "heads" else config.train.budget,
     )
-    gold = {path.stem: read_examples([path]) for path in config.gold}
+    gold = gold_by_name(config.gold)
     data = _data(snapshot, gold, settings)
     with tracked(settings, run_id=state.run_id) as run:
         state = replace(state, run_id=run.run_id).write(folder)
@@ -288,8 +290,9 @@ def _try_out(config: RetrainConfig, bundle: Bundle, state: State, verdict: Verdi
     if not verdict.promotes:
         return
     folder = AliasFolder(config.aliases)
-    pointer = replace(folder.add(bundle.path), reason=verdict.reason, registered=state.registered)
-    folder.challenge(Challenger(pointer, shadow_share=config.shadow_share))
+    with folder.changing():
+        pointer = replace(folder.add(bundle.path), reason=verdict.reason, registered=state.registered)
+        folder.challenge(Challenger(pointer, shadow_share=config.shadow_share))
 
 
 def _retrained(bundle: Bundle, folder: Path, state: State, snapshot: Snapshot, *, is_new: bool) -> Retrained:
@@ -327,7 +330,7 @@ def _about(config: RetrainConfig, champion: Bundle) -> dict[str, Any]:
         "champion": champion.digest,
         "settings": settings,
         "lexicon": [digest_of(path) for path in config.train.lexicon],
-        "gold": {path.stem: digest_of(path) for path in config.gold},
+        "gold": {name: digest_of(path) for name, path in gold_files(config.gold).items()},
         "contest": asdict(config.contest),
         "version": config.version,
     }

@@ -45,7 +45,7 @@ class RetrainCommand:
         parser.add_argument("--gold", type=Path, nargs="+", default=[], metavar="FILE.jsonl", help="fixed contest sets")
         parser.add_argument(
             "--recent-share",
-            type=float,
+            type=_share,
             default=0.2,
             metavar="SHARE",
             help="newest share of the dated turns, kept for the contest (default: 0.2)",
@@ -68,7 +68,7 @@ class RetrainCommand:
         _add_place(parser)
         parser.add_argument(
             "--shadow",
-            type=float,
+            type=_share,
             default=1.0,
             metavar="SHARE",
             help="of the live turns that a challenger which passed assesses in the shadow (default: 1)",
@@ -110,12 +110,28 @@ class RetrainCommand:
         print(judgement.reason)
         if not judgement.promotes:
             return 3
-        if args.promote and done.is_new:
-            champion = promote(Place(args.aliases, args.track), verdict=done.page.parent)
+        place = Place(args.aliases, args.track)
+        tried = place.folder.challenger()
+        # One that passed earlier and is still tried for that: its promotion was refused, or cut off. After a rollback,
+        # or in a trial that somebody began by hand, it is not promoted again.
+        waits = tried is not None and (tried.pointer.digest, tried.pointer.reason) == (
+            done.bundle.digest,
+            judgement.reason,
+        )
+        if args.promote and (done.is_new or waits):
+            champion = promote(place, verdict=done.page.parent)
             print(f"{champion.pointer.version} serves now")
-        elif done.is_new:
+        elif done.is_new or waits:
             print(f"to promote it: pointsman promote --aliases {args.aliases} --verdict {done.page.parent}")
         return 0
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        msg = f"found {text}, expected a share from 0 to 1"
+        raise argparse.ArgumentTypeError(msg)
+    return value
 
 
 def _retrain_config(args: argparse.Namespace) -> "RetrainConfig":

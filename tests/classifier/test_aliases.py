@@ -1,6 +1,12 @@
 """The alias folder: pointers replaced as a whole, bundles complete before they are named."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +14,13 @@ from pointsman.classifier.aliases import AliasFolder, Challenger
 from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.errors import BundleCorruptError, BundleNotFoundError, BundleVersionError
+
+
+def variant(source, folder, version):
+    shutil.copytree(source, folder)
+    manifest = folder / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": version}) + "\n")
+    return folder
 
 
 @pytest.fixture
@@ -42,6 +55,53 @@ def test_challenger_comes_back_as_it_was_written(folder, tiny_bundle):
     assert folder.challenger() == challenger
     folder.challenge(None)
     assert folder.challenger() is None
+
+
+def test_one_at_a_time_changes_the_folder(folder):
+    with ThreadPoolExecutor() as pool:
+        with folder.changing():
+            other = pool.submit(AliasFolder(folder.path).challenge, None)
+            assert wait([other], timeout=0.3).not_done == {other}
+        assert other.result() is None
+
+
+def test_process_that_dies_frees_the_folder(folder):
+    holder = (
+        "import sys; from pointsman.classifier.aliases import AliasFolder; held = AliasFolder(sys.argv[1]).changing(); "
+        "held.__enter__(); print('held', flush=True); input()"
+    )
+    command = [sys.executable, "-c", holder, str(folder.path)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as other,
+        ThreadPoolExecutor() as pool,
+    ):
+        assert other.stdout.readline() == "held\n"
+        change = pool.submit(folder.challenge, None)
+        assert wait([change], timeout=0.3).not_done == {change}
+        other.kill()
+        assert change.result() is None
+
+
+def test_readers_do_not_wait_for_who_changes_the_folder(folder):
+    with ThreadPoolExecutor() as pool, folder.changing():
+        assert pool.submit(folder.champion).result(timeout=30).pointer.version == "tiny-1"
+
+
+def test_bundle_that_was_just_added_outlasts_the_promotion_of_another(folder, tmp_path, tiny_bundle):
+    second, third = (variant(tiny_bundle, tmp_path / name, name) for name in ("tiny-2", "tiny-3"))
+    os.utime(folder.bundle(folder.add(second)), (0, 0))
+    waiting = folder.add(second)  # it is there, and counts as new again
+    folder.promote(folder.add(third), reason="test")
+    folder.promote(waiting, reason="test")
+    assert load_bundle(folder.path).manifest.version == "tiny-2"
+
+
+def test_bundle_that_the_folder_lacks_is_never_named(folder):
+    absent = replace(folder.champion().pointer, digest="0" * 64)
+    for name in (lambda: folder.promote(absent, reason="test"), lambda: folder.challenge(Challenger(absent))):
+        with pytest.raises(BundleNotFoundError, match=r"'tiny-1' \(000000000000\) is not in"):
+            name()
+    assert load_bundle(folder.path).manifest.version == "tiny-1"
 
 
 @pytest.mark.parametrize(

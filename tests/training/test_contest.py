@@ -8,6 +8,7 @@ import pytest
 
 from pointsman.classifier.aliases import AliasFolder
 from pointsman.classifier.bundle import load_bundle
+from pointsman.classifier.errors import InputError
 from pointsman.classifier.labels import HEADS
 from pointsman.training.config import ContestConfig, ParityLimits
 from pointsman.training.contest import contest, gates_of, parity_gate
@@ -192,3 +193,17 @@ def test_contest_of_an_alias_folder_leaves_its_verdict_there(tmp_path, tiny_bund
     (kept,) = folder.verdicts()
     assert kept["reason"] == verdict.reason
     assert [gate["name"] for gate in kept["gates"]] == [gate.name for gate in verdict.gates]
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(("a/gold.jsonl", "b/gold.jsonl"), "two gold sets named 'gold'"), (("recent.jsonl",), "the newest turns")],
+    ids=["one name twice", "name of the newest turns"],
+)
+def test_gold_set_that_another_set_would_hide_is_refused(tmp_path, tiny_bundle, labelled_file, names, told):
+    gold = tuple(tmp_path / name for name in names)
+    for path in gold:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(labelled_file.read_bytes())
+    with pytest.raises(InputError, match=told):
+        contest_files(ContestFiles(gold, tmp_path / "aliases", tiny_bundle, tiny_bundle), ContestConfig(n_draws=20))

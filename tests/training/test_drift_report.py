@@ -42,6 +42,16 @@ def turns(tmp_path):
     return written(tmp_path / "turns.jsonl", early, late)
 
 
+def test_turns_of_one_id_in_two_files_keep_outcomes_of_their_own(tmp_path):
+    following = {"gap_s": 1.0, "is_repeat": False, "similarity": 0.4, "n_errors": 0}
+    said = [following | {"approves": True}, following | {"says_wrong": True, "is_repeat": True, "similarity": 1.0}]
+    files = [
+        written(tmp_path / f"{n}.jsonl", [{"id": "1", "session": f"s{n}", "prompt": f"do {n}", "next": found}])
+        for n, found in enumerate(said)
+    ]
+    assert [turn.signals.bins["failure"] for turn in read_turns(files)] == ["worked", "failed"]
+
+
 def levels(report):
     return {found.signal: found.level for found in report.signals}
 

@@ -10,7 +10,7 @@ from pointsman.classifier.errors import InputError
 from pointsman.classifier.labels import CATEGORIES, HEADS
 from pointsman.training.datasets import read_examples
 from pointsman.training.label_files import Judgement, append_judgement, labels_by
-from pointsman.training.label_sources import gather
+from pointsman.training.label_sources import gather, read_rows
 
 ALL = {"category": "debugging", "risk": "medium", "scope": "file", "turn": "new"}
 NEXT = {"gap_s": 1.0, "is_repeat": False, "similarity": 0.4, "n_errors": 0}
@@ -142,6 +142,36 @@ def test_command_writes_what_train_reads(tmp_path, capsys):
     [written] = [json.loads(line) for line in output.read_text().splitlines()]
     assert set(written["labels"]) == {*HEADS}
     assert written["labels"]["risk"]["sources"] == ["person:anna"]
+
+
+def test_rows_without_an_id_keep_labels_of_their_own(tmp_path):
+    turns = file_of(tmp_path / "turns.jsonl", [{"prompt": "a", **ALL}, {"prompt": "b", **ALL, "category": "docs"}])
+    output = tmp_path / "labelled.jsonl"
+    assert main(["labels", str(turns), "--output", str(output)]) == 0
+    found = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(row["id"], row["prompt"], row["category"]) for row in found] == [
+        ("turns:1", "a", "debugging"),
+        ("turns:2", "b", "docs"),
+    ]
+
+
+def test_row_without_an_id_can_be_labelled_by_its_place(tmp_path):
+    turns = file_of(tmp_path / "turns.jsonl", [{"prompt": "a"}, {"id": None, "prompt": "b"}])
+    labels = file_of(tmp_path / "labels.jsonl", [{"id": "turns:2", **ALL}])
+    assert set(gather(read_rows([turns]), [labels]).by_id) == {"turns:2"}
+
+
+def test_two_texts_of_one_id_are_refused_with_the_place(tmp_path):
+    first = file_of(tmp_path / "a.jsonl", [row("1")])
+    other = file_of(tmp_path / "b.jsonl", [row("2"), row("1", prompt="something else")])
+    with pytest.raises(InputError, match=r"b.jsonl:2: id '1' is also that of an earlier turn with another text"):
+        list(read_rows([first, other]))
+    assert [found["id"] for found in read_rows([first, first])] == ["1", "1"]
+
+
+def test_rows_without_ids_cannot_be_gathered():
+    with pytest.raises(InputError, match="turn 2 has no id; expected one a turn"):
+        gather([row("a"), {"prompt": "b"}])
 
 
 def test_partial_labels_are_written_when_asked_for(tmp_path):

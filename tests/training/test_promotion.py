@@ -1,15 +1,18 @@
 """Who may serve, the way back, and what is refused."""
 
 import json
+import os
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 
 import pytest
 
 from pointsman.classifier.aliases import N_KEPT, AliasFolder
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.commands import main
-from pointsman.classifier.errors import BundleCorruptError, BundleError, InputError
+from pointsman.classifier.errors import BundleCorruptError, BundleError, BundleNotFoundError, InputError
 from pointsman.training.promotion import Place, promote, roll_back, try_out
 
 
@@ -113,7 +116,39 @@ def test_rollback_to_a_damaged_bundle_is_refused(place, second):
 def test_bundles_that_nothing_names_are_removed(place, tiny_bundle, tmp_path):
     for number in range(2, 10):
         promote(place, bundle=variant(tiny_bundle, tmp_path / f"b{number}", f"tiny-{number}"), force="test")
-    assert len(list((place.aliases / "bundles").iterdir())) == N_KEPT + 1
+    bundles = place.aliases / "bundles"
+    for bundle in bundles.iterdir():
+        os.utime(bundle, (0, 0))
+    promote(place, bundle=variant(tiny_bundle, tmp_path / "b10", "tiny-10"), force="test")
+    assert len(list(bundles.iterdir())) == N_KEPT + 1
+
+
+def test_nobody_else_changes_the_folder_while_a_promotion_asks_the_registry(place, second, tmp_path, monkeypatch):
+    changes, met = [], []
+
+    @contextmanager
+    def slow(*_):
+        changes.append(pool.submit(try_out, place, bundle=second))
+        met.append(wait(changes, timeout=0.3).done)
+        yield
+
+    monkeypatch.setattr("pointsman.training.promotion._in_registry", slow)
+    with ThreadPoolExecutor() as pool:
+        promote(place, bundle=variant(second, tmp_path / "third", "tiny-3"), force="test")
+    assert met == [set()]
+    assert changes[0].result() == place.folder.challenger()
+
+
+def test_bundle_that_went_meanwhile_is_not_promoted(place, second, monkeypatch):
+    @contextmanager
+    def lose(place, pointer, _):
+        shutil.rmtree(place.folder.bundle(pointer))
+        yield
+
+    monkeypatch.setattr("pointsman.training.promotion._in_registry", lose)
+    with pytest.raises(BundleNotFoundError, match=r"bundle 'tiny-2' \(.*\) is not in .*aliases; expected its files"):
+        promote(place, bundle=second, force="test")
+    assert load_bundle(place.aliases).manifest.version == "tiny-1"
 
 
 def test_trial_keeps_what_is_left_out(place, second):

@@ -11,9 +11,11 @@ import pytest
 from filelock import FileLock
 
 from pointsman.classifier.aliases import AliasFolder
+from pointsman.classifier.assessor import Assessor
 from pointsman.classifier.bundle import load_bundle
 from pointsman.classifier.commands import main
 from pointsman.classifier.errors import InputError
+from pointsman.classifier.text import Text
 from pointsman.training.config import ContestConfig, EncoderConfig, FinetuneConfig, HeadsConfig, TrainConfig
 from pointsman.training.registry import REGISTERED, local_store
 from pointsman.training.retrain import RetrainConfig, retrain
@@ -107,6 +109,23 @@ def test_snapshot_is_known_by_its_digest_and_counts(tracked_run, files):
     assert "turns.jsonl" in summary["files"]
 
 
+def test_turns_that_all_have_one_label_of_a_head_are_learned_from(tmp_path, files, tiny_bundle):
+    from mlflow import MlflowClient
+
+    data = tmp_path / "new.jsonl"
+    rows = [json.loads(line) | {"turn": "new"} for line in files[0].read_text().splitlines()]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = config_in(tmp_path, files, tiny_bundle, sources=Sources(data=(data,)))
+    config = replace(config, train=replace(config.train, tracking=str(tmp_path / "mlruns")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = retrain(config)
+        kept = MlflowClient(local_store(tmp_path / "mlruns")).list_artifacts(done.run_id, "heads")
+    assert {item.path for item in kept} == {f"heads/{head}.joblib" for head in ("category", "risk", "scope")}
+    [assessment] = Assessor.load(done.bundle.path).assess_texts([Text("fix the crash", ())])
+    assert assessment.turn.label == "new"
+
+
 def test_second_retraining_in_the_same_folder_is_locked_out(tmp_path, files, tiny_bundle):
     config = config_in(tmp_path, files, tiny_bundle)
     config.work.mkdir()
@@ -184,6 +203,73 @@ def test_refused_challenger_is_not_tried(tmp_path, files, tiny_bundle):
 def test_gold_groups_are_kept_out_of_training(tracked_run):
     _, done, *_ = tracked_run
     assert sum(done.bundle.manifest.training_data["rows"].values()) == 100
+
+
+def test_gold_sets_of_one_name_are_refused_before_anything_is_trained(tmp_path, files, tiny_bundle):
+    other = tmp_path / "other" / files[1].name
+    other.parent.mkdir()
+    other.write_bytes(files[1].read_bytes())
+    with pytest.raises(InputError, match="two gold sets named 'gold'; expected names that differ"):
+        retrain(config_in(tmp_path, files, tiny_bundle, gold=(files[1], other)))
+    assert not (tmp_path / "work" / "runs").exists()
+
+
+@pytest.fixture
+def passed(tmp_path, files, tiny_bundle, monkeypatch):
+    """Arguments of a retraining whose challenger passes every gate."""
+    easy = ContestConfig(
+        n_draws=20,
+        max_slowdown=1e9,
+        max_recall_drop=1,
+        max_missed_rise=1,
+        care_certainty=2,
+        max_ece_rise=1,
+        gain_certainty=-1,
+    )
+    heads = HeadsConfig(inverse_regularisation=(100.0,))
+
+    def config_of(args):
+        config = config_in(tmp_path, files, tiny_bundle, contest=easy, shadow_share=args.shadow)
+        return replace(config, train=replace(config.train, heads=heads))
+
+    monkeypatch.setattr("pointsman.training.retrain_commands._retrain_config", config_of)
+    return ["retrain", "--no-track", "--aliases", str(tmp_path / "aliases"), "--work", str(tmp_path / "work")]
+
+
+def test_challenger_whose_promotion_was_cut_off_is_promoted_by_the_next_run(passed, tmp_path, monkeypatch, capsys):
+    def refuse(*_, **__):
+        msg = "the registry refuses"
+        raise InputError(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pointsman.training.promotion.promote", refuse)
+        assert main([*passed, "--promote"]) == 2
+    assert main(passed) == 0
+    assert "to promote it: pointsman promote" in capsys.readouterr().out
+    assert main([*passed, "--promote"]) == 0
+    champion = AliasFolder(tmp_path / "aliases").champion()
+    assert champion.pointer.version.startswith("heads-")
+
+
+def test_bundle_that_was_rolled_back_is_not_promoted_again(passed, tmp_path, capsys):
+    aliases = ["--aliases", str(tmp_path / "aliases")]
+    assert main([*passed, "--promote"]) == 0
+    assert main(["rollback", "--no-track", *aliases]) == 0
+    served = AliasFolder(tmp_path / "aliases").champion()
+    assert main([*passed, "--promote"]) == 0
+    (bundle,) = (tmp_path / "work" / "runs").glob("*/bundle")
+    assert main(["canary", "--bundle", str(bundle), *aliases]) == 0
+    assert main([*passed, "--promote"]) == 0
+    assert capsys.readouterr().out.count("nothing is new") == 2
+    assert AliasFolder(tmp_path / "aliases").champion() == served
+
+
+@pytest.mark.parametrize("option", ["--shadow", "--recent-share"])
+@pytest.mark.parametrize("share", ["2", "-0.1", "nan"])
+def test_share_that_is_none_is_refused_before_anything_is_trained(tmp_path, capsys, option, share):
+    with pytest.raises(SystemExit, match="2"):
+        main(["retrain", f"{option}={share}", "--work", str(tmp_path / "work")])
+    assert f"argument {option}: found {share}, expected a share from 0 to 1" in capsys.readouterr().err
 
 
 def test_command_tells_the_verdict_by_its_exit_status(tmp_path, files, tiny_bundle, capsys):

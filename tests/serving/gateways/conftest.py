@@ -5,6 +5,7 @@ from collections import namedtuple
 import pytest
 
 from pointsman.serving.key_store import create_key
+from pointsman.serving.migrations import migrate
 from pointsman.serving.store import Store
 
 from .agents import fresh_session
@@ -42,6 +43,7 @@ def guarded(tmp_path_factory):
     """A service that asks for keys, a wire to it, and two keys: one may decide, the other only judge."""
     database = tmp_path_factory.mktemp("guarded") / "records.sqlite"
     store = Store(f"sqlite:///{database}")
+    migrate(store.engine)
     keys = {role: create_key(store, role, [role], actor="test")[0] for role in ("decide", "feedback")}
     store.close()
     with running_service(database, keys="on") as server:

@@ -173,10 +173,10 @@ def test_proxy_says_once_that_the_service_refuses(guard, tmp_path, name, role, s
 
 @pytest.mark.gateway
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["haproxy", "envoy", "envoy-ext-authz"])
+@pytest.mark.parametrize("name", ["haproxy", "envoy", "envoy-ext-authz", "envoy-ext-proc"])
 def test_key_that_cannot_be_sent_stops_the_start(guard, tmp_path, name):
     with (
-        pytest.raises(AssertionError, match="POINTSMAN_KEY: expected printable ASCII"),
+        pytest.raises(AssertionError, match="expected printable ASCII, as 'pointsman keys create' prints it"),
         started(name, tmp_path, guard.wire, environment={"POINTSMAN_KEY": "psm_1\r\nx-other: 1"}),
     ):
         pass

@@ -9,6 +9,8 @@ cookies nor `.netrc` of the process are used.
 'claude-haiku-5-5'
 """
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
@@ -24,10 +26,13 @@ from .envelope import Request, sealed
 from .fail_open import Choice, Failure, NoDecisionError
 from .keys import KEY_HEADER
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["AsyncClient", "Choice", "Client", "Failure"]
 
 DEFAULT_URL: Final = "http://127.0.0.1:8095"
 _FEEDBACK_TIMEOUT_S: Final = 15.0
+_ADVISED_EVERY_S: Final = 3600
 # A decision is a few KB; an address that is not the service's may send anything.
 _MAX_ANSWER_BYTES: Final = 1024 * 1024
 # The server closes idle connections after 5 s: ours go first, so that none is used while it closes.
@@ -52,6 +57,8 @@ class AsyncClient(Asker):
         if key is not None and not (key.isascii() and key.isprintable() and key.strip()):
             msg = "key: expected printable ASCII, as 'pointsman keys create' prints it. Check where it is read from."
             raise ValueError(msg)
+        self._has_key = bool(key)
+        self._advised_at: float | None = None
         headers = {"content-type": "application/json"} | ({KEY_HEADER: key} if key else {})
         # No timeout of its own: it would be for each operation, and the deadline is for all of them.
         self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=None, trust_env=False, limits=_LIMITS)  # noqa: S113
@@ -90,6 +97,8 @@ class AsyncClient(Asker):
 
     async def _send(self, content: bytes) -> bytes:
         async with self._http.stream("POST", "/v1/decide", content=content) as answer:
+            if answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+                self._advise(answer.status_code)
             if answer.status_code != httpx.codes.OK:
                 raise NoDecisionError(Failure.STATUS, str(answer.status_code))
             received = bytearray()
@@ -98,6 +107,19 @@ class AsyncClient(Asker):
                 if len(received) > _MAX_ANSWER_BYTES:
                     raise NoDecisionError(Failure.GARBAGE, "the answer is too long")
         return bytes(received)
+
+    def _advise(self, status: int) -> None:
+        """Say what to do about a service that refuses the key, once an hour."""
+        now = time.monotonic()
+        if self._advised_at is not None and now - self._advised_at < _ADVISED_EVERY_S:
+            return
+        self._advised_at = now
+        logger.warning(
+            "Pointsman answers %d: it decides only for an API key with the role decide, and %s. Make one with "
+            "'pointsman keys create NAME --role decide' and give it as `key`, which gateways read from POINTSMAN_KEY.",
+            status,
+            "refuses the one it got" if self._has_key else "got none",
+        )
 
 
 class Client:

@@ -13,6 +13,9 @@ const SETTINGS = {
   }
 };
 
+// The service's API key, where it asks for one: POINTSMAN_KEY in the router's environment, or a "key" in SETTINGS.
+const KEY = (SETTINGS.key ?? api.env("POINTSMAN_KEY") ?? "").trim();
+
 // The models of the last turns, for when the service is away, and under `kept` how often that was so, by cause. Each run
 // begins anew, so they stand in a file. Where two runs meet, one may forget.
 const TURNS = "~/.claude-code-router/pointsman-turns.json";
@@ -96,10 +99,20 @@ const counted = { ...asked, context_tokens: input.tokenCount || undefined };
 if (size(content) > MAX_BYTES) content = JSON.stringify({ request: reduced(part), ...counted });
 if (size(content) > MAX_BYTES) content = JSON.stringify({ request: { prompt: input.summary?.lastUserText ?? "" }, ...counted });
 
+function refusal(status) {
+  return `status: ${status}, as the service decides only for an API key with the role decide, and ` +
+    `${KEY ? "refuses the one that is set here" : "none is set here"}; make one with 'pointsman keys create NAME ` +
+    "--role decide' and set it as POINTSMAN_KEY in the router's environment, or as \"key\" in this script's SETTINGS";
+}
+
 async function decided() {
+  if (/[^!-~]/.test(KEY)) throw new Error("error: the key is not printable ASCII, as 'pointsman keys create' prints it");
   const answer = await api.fetch(`${SETTINGS.url}/v1/decide`, {
-    method: "POST", headers: { "content-type": "application/json" }, body: content,
+    method: "POST",
+    headers: { "content-type": "application/json", ...(KEY ? { "x-pointsman-key": KEY } : {}) },
+    body: content,
   }).catch(() => { throw new Error("unreachable: no connection, or no answer in HTTP"); });
+  if (answer.status === 401 || answer.status === 403) throw new Error(refusal(answer.status));
   if (answer.status !== 200) throw new Error(`status: ${answer.status}`);
   let decision;
   try {

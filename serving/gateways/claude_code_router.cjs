@@ -1,5 +1,6 @@
 // claude-code-router asks this module for every message (its CUSTOM_ROUTER_PATH). Settings stand under "POINTSMAN" in
 // its config.json; for versions without such a file, the environment's POINTSMAN_CCR_SETTINGS names a JSON file of them.
+// The service's API key, where it asks for one: POINTSMAN_KEY in the router's environment, or `key` in the settings.
 //
 // Models are named as the router names them: "provider,model" in 2.x, "provider/model" in 3.x.
 "use strict";
@@ -45,9 +46,16 @@ function settingsIn(config) {
 }
 
 function clientFor(settings, log) {
-  const key = JSON.stringify(settings);
-  if (!clients.has(key)) clients.set(key, new Client({ ...settings, log }));
-  return clients.get(key);
+  const own = { ...settings, key: keyIn(settings) };
+  const name = JSON.stringify(own);
+  if (!clients.has(name)) clients.set(name, new Client({ ...own, log }));
+  return clients.get(name);
+}
+
+/** The key that is set, with "$NAME" for a variable, as in the router's own settings. */
+function keyIn({ key = "$POINTSMAN_KEY" }) {
+  const variable = /^\$\{?(\w+)\}?$/.exec(key)?.[1];
+  return (variable ? process.env[variable] : key)?.trim() || undefined;
 }
 
 function load(...paths) {

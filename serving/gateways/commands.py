@@ -23,6 +23,7 @@ _OWN_ADDRESS: Final = {
     "claude-code-router-3": "Add it in the router's window as a routing rule; clients are set up there, too.",
     "weave": "Put its lines into the environment of Weave Router; clients are set up there.",
 }
+_KEY_HINT: Final = "Where the service asks for keys, the gateway wants one in POINTSMAN_KEY."
 
 
 class GatewayCommand:
@@ -67,7 +68,9 @@ class GatewayCommand:
             print(f"wrote {path}" if kept is None else f"wrote {path}; the old one is {kept}")
         for sentence in left_out:
             print(sentence)
-        print(_next_step(args.name, keys_of(catalog)))
+        # Weave Router cannot send one.
+        hint = "" if args.name == "weave" else f" {_KEY_HINT}"
+        print(_next_step(args.name, keys_of(catalog)) + hint)
         return 0
 
 

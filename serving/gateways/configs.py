@@ -171,7 +171,8 @@ def _envoy_ext_authz(plan: Plan) -> Files:
     files = _envoy(plan, "envoy-ext-authz.yaml")
     names = ",".join(model.name for model in plan.models)
     text = _replaced(files["envoy-ext-authz.yaml"], r'(x-pointsman-models, value:) "[^"]*"', rf'\1 "{names}"')
-    return files | {"envoy-ext-authz.yaml": text}
+    script = (_FOLDER / "envoy-ext-authz.lua").read_text(encoding="utf-8")
+    return files | {"envoy-ext-authz.yaml": text, "envoy-ext-authz.lua": script}
 
 
 def _envoy_ext_proc(plan: Plan) -> Files:

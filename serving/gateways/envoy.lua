@@ -183,6 +183,30 @@ local function begins_turns(body)
   return type(body.tools) == "table" and next(body.tools) ~= nil
 end
 
+-- The service's API key, out of the environment that the gateway was started with; nil where there is none.
+local function service_key()
+  local key = (os.getenv("POINTSMAN_KEY") or ""):match("^%s*(.-)%s*$")
+  if key:find("[^\33-\126]") then
+    error("POINTSMAN_KEY: expected printable ASCII, as 'pointsman keys create' prints it. Check where it is set.", 0)
+  end
+  return key ~= "" and key or nil
+end
+
+local KEY = service_key()
+local ADVISED_EVERY_S = 3600
+
+local function is_refusal(status)
+  return status == "401" or status == "403"
+end
+
+-- What to do about a service that refuses the key.
+local function advice(status)
+  return "Pointsman answers " .. status .. ": it decides only for an API key with the role decide, and " ..
+    (KEY and "refuses the one in POINTSMAN_KEY" or "POINTSMAN_KEY is not set") ..
+    ". Make one with 'pointsman keys create NAME --role decide', export it as POINTSMAN_KEY where the gateway starts, " ..
+    "and start the gateway again."
+end
+
 -- What envoy.lua and haproxy.lua share ends here.
 
 -- What each session's turn is on, for when the service is away. Every worker of Envoy has its own, and a connection
@@ -201,14 +225,25 @@ local function remembered(key, settings)
   for _, own in pairs(settings.models) do if own == turn.model then return turn end end
 end
 
+-- Every worker of Envoy says it for itself.
+local advised_s
+
+local function advise(handle, status)
+  if advised_s and os.time() - advised_s < ADVISED_EVERY_S then return end
+  advised_s = os.time()
+  handle:logWarn(advice(status))
+end
+
 -- The decision, or nil with the cause.
 local function asked(handle, header, body, path, settings)
   local headers, answer = handle:httpCall("pointsman", {
     [":method"] = "POST", [":path"] = "/v1/decide", [":authority"] = "pointsman", ["content-type"] = "application/json",
+    ["x-pointsman-key"] = KEY,
   }, envelope(header, path, body, settings.models), settings.deadline_ms)
   local status = headers and headers[":status"] or "none"
   if status == "504" then return nil, "timeout" end
   if status == "503" then return nil, "unreachable" end
+  if is_refusal(status) then advise(handle, status) end
   if status ~= "200" then return nil, "status" end
   local decision = parsed(answer or "")
   if type(decision.model) ~= "string" then return nil, "garbage" end

@@ -65,6 +65,7 @@ class Processor:
         self._n_unread = 0
         self._client = AsyncClient(
             settings.url,
+            key=settings.key,
             safe_model=settings.safe_model,
             models=settings.models,
             policy=settings.policy,

@@ -1,7 +1,7 @@
 """What `pointsman ext-proc` reads: one YAML file, beside Envoy's own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ import yaml
 from pointsman.classifier.errors import ClassifierError
 from pointsman.serving.asker import DEFAULT_DEADLINE_MS
 from pointsman.serving.client import DEFAULT_URL
+
+from .service_key import read_key
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8096"
 
@@ -32,12 +34,15 @@ class ExtProcSettings:
         HOST:PORT or unix:PATH for Envoy.
     url, policy, deadline_ms
         As for `AsyncClient`.
+    key : str, optional
+        The service's API key, best as `$NAME` of a variable; `POINTSMAN_KEY` when left out.
     """
 
     safe_model: str
     models: Mapping[str, str]
     listen: str = DEFAULT_LISTEN
     url: str = DEFAULT_URL
+    key: str | None = field(default=None, repr=False)
     policy: str | None = None
     deadline_ms: float = DEFAULT_DEADLINE_MS
 
@@ -67,4 +72,11 @@ class ExtProcSettings:
         if not (isinstance(deadline_ms, int | float) and deadline_ms > 0):
             msg = f"{path}: deadline_ms must be a number > 0, got {deadline_ms!r}; 250 is the default. Correct it."
             raise ExtProcSettingsError(msg)
-        return cls(**section)
+        key = section.get("key")
+        if not isinstance(key, str | None):
+            msg = f"{path}: key must be a text, best $NAME of a variable, got {type(key).__name__}. Correct it."
+            raise ExtProcSettingsError(msg)
+        try:
+            return cls(**section | {"key": read_key(key, f"{path}: key")})
+        except ValueError as exc:
+            raise ExtProcSettingsError(str(exc)) from None

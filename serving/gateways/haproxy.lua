@@ -195,6 +195,30 @@ local function begins_turns(body)
   return type(body.tools) == "table" and next(body.tools) ~= nil
 end
 
+-- The service's API key, out of the environment that the gateway was started with; nil where there is none.
+local function service_key()
+  local key = (os.getenv("POINTSMAN_KEY") or ""):match("^%s*(.-)%s*$")
+  if key:find("[^\33-\126]") then
+    error("POINTSMAN_KEY: expected printable ASCII, as 'pointsman keys create' prints it. Check where it is set.", 0)
+  end
+  return key ~= "" and key or nil
+end
+
+local KEY = service_key()
+local ADVISED_EVERY_S = 3600
+
+local function is_refusal(status)
+  return status == "401" or status == "403"
+end
+
+-- What to do about a service that refuses the key.
+local function advice(status)
+  return "Pointsman answers " .. status .. ": it decides only for an API key with the role decide, and " ..
+    (KEY and "refuses the one in POINTSMAN_KEY" or "POINTSMAN_KEY is not set") ..
+    ". Make one with 'pointsman keys create NAME --role decide', export it as POINTSMAN_KEY where the gateway starts, " ..
+    "and start the gateway again."
+end
+
 -- What envoy.lua and haproxy.lua share ends here.
 
 -- What each session's turn is on, for when the service is away: a stick table, which all threads share. Lua may read it;
@@ -236,13 +260,13 @@ local function reader(socket, until_s)
   end
 end
 
--- The answer's body, or nil with the cause.
+-- The answer's body, or nil with the cause and the status.
 local function received(read)
   local line, failure = read("*l")
   if not line then return nil, failure end
   local status = line:match("^HTTP/1%.%d (%d%d%d)")
   if not status then return nil, "garbage" end
-  if status ~= "200" then return nil, "status" end
+  if status ~= "200" then return nil, "status", status end
   local n_bytes
   repeat
     line, failure = read("*l")
@@ -257,25 +281,26 @@ local function asked(content)
   local until_s = now_s() + DEADLINE_S
   local socket = core.tcp()
   socket:settimeout(DEADLINE_S)
-  local answer, failure
+  local answer, failure, status
   if socket:connect(HOST, tonumber(PORT)) then
-    local head = "POST /v1/decide HTTP/1.0\r\nhost: pointsman\r\ncontent-type: application/json\r\ncontent-length: "
+    local head = "POST /v1/decide HTTP/1.0\r\nhost: pointsman\r\ncontent-type: application/json\r\n" ..
+      (KEY and "x-pointsman-key: " .. KEY .. "\r\n" or "") .. "content-length: "
     socket:send(head .. #content .. "\r\n\r\n" .. content)
-    answer, failure = received(reader(socket, until_s))
+    answer, failure, status = received(reader(socket, until_s))
   else
     failure = now_s() >= until_s - 0.005 and "timeout" or "unreachable"
   end
   socket:close()
-  return answer, failure
+  return answer, failure, status
 end
 
--- The decision, or nil with the cause.
+-- The decision, or nil with the cause and the status.
 local function decided(txn, header, body)
   local is_packed = txn.sf:req_hdr("content-encoding") ~= ""
   local is_part = (tonumber(txn.sf:req_hdr("content-length")) or 0) > #body
   if is_packed or is_part then return nil, "unread" end
-  local answer, failure = asked(envelope(header, txn.sf:path(), body, MODELS))
-  if failure then return nil, failure end
+  local answer, failure, status = asked(envelope(header, txn.sf:path(), body, MODELS))
+  if failure then return nil, failure, status end
   local decision = parsed(answer)
   if type(decision.model) ~= "string" then return nil, "garbage" end
   if not MODELS[decision.model] then return nil, "unknown_model" end
@@ -305,17 +330,26 @@ local function carried(txn, header, text)
   return SAFE_MODEL
 end
 
+-- When it was said stands in a variable of haproxy.cfg, which all threads share.
+local function advise(txn, status)
+  local now = math.floor(now_s())
+  if now - (txn:get_var("proc.pointsman_advised_s") or 0) < ADVISED_EVERY_S then return end
+  txn:set_var("proc.pointsman_advised_s", now)
+  txn:Warning(advice(status))
+end
+
 core.register_action("pointsman", { "http-req" }, function(txn)
   local body = txn.sf:req_body() or ""
   local headers = txn.http:req_get_headers()
   local function header(name) return headers[name] and headers[name][0] end
   local model
-  local decision, failure = decided(txn, header, body)
+  local decision, failure, status = decided(txn, header, body)
   if decision then
     model = accepted(txn, header, decision)
     txn:set_var("txn.pointsman_decision_id", tostring(decision.decision_id))
   else
     model = carried(txn, header, body)
+    if is_refusal(status) then advise(txn, status) end
     txn:Warning("no decision (" .. failure .. "), so " .. model .. " takes the request")
     txn:set_var("txn.pointsman_failure", failure)
   end

@@ -13,7 +13,6 @@ Both read `callback_settings: pointsman:` of the same file. Nothing here raises 
 """
 
 import logging
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
@@ -25,6 +24,7 @@ from pointsman.serving.asker import DEFAULT_DEADLINE_MS, Asker
 from pointsman.serving.client import DEFAULT_URL, AsyncClient
 from pointsman.serving.fail_open import Choice
 from pointsman.serving.gateways.in_process import InProcess
+from pointsman.serving.gateways.service_key import read_key
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,6 @@ TURN_CALLS: Final = frozenset(
     {"anthropic_messages", "aanthropic_messages", "completion", "acompletion", "responses", "aresponses"}
 )
 _NOTE: Final = "pointsman"
-_FROM_ENVIRONMENT: Final = "os.environ/"
 _SAFE_TIER: Final = "REASONING"
 
 
@@ -54,8 +53,10 @@ class LiteLLMSettings:
         The catalogue's names to tiers, for `classifier`.
     safe_tier : str
         For `classifier`, as `safe_model`.
-    url, key, policy, deadline_ms
-        As for `AsyncClient`; `os.environ/NAME` for a key reads it from the environment, as LiteLLM's own keys do.
+    url, policy, deadline_ms
+        As for `AsyncClient`.
+    key : str, optional
+        The service's API key, best as `os.environ/NAME`, as LiteLLM's own keys; `POINTSMAN_KEY` when left out.
     in_process : bool
         Decide in LiteLLM's own process; `bundle` and `catalog` then name others than the ones that ship.
     """
@@ -102,7 +103,7 @@ def decider_of(settings: LiteLLMSettings, safe_model: str, models: Mapping[str, 
     if not settings.in_process:
         return AsyncClient(
             settings.url,
-            key=_key(settings.key),
+            key=read_key(settings.key, f"callback_settings.{SETTINGS_KEY}.key"),
             safe_model=safe_model,
             models=models,
             policy=settings.policy,
@@ -191,16 +192,6 @@ async def permitted(key: Any, groups: Collection[str]) -> set[str]:
         else:
             kept.add(group)
     return kept
-
-
-def _key(named: str | None) -> str | None:
-    variable = (named or "").removeprefix(_FROM_ENVIRONMENT)
-    if not named or variable == named:
-        return named
-    if not os.environ.get(variable):
-        msg = f"callback_settings.{SETTINGS_KEY}.key: {variable} is not set. Export it, or remove the setting."
-        raise ValueError(msg)
-    return os.environ[variable]
 
 
 def _settings() -> LiteLLMSettings:

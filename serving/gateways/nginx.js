@@ -9,6 +9,7 @@ const SESSION_HEADERS = [
 ];
 const AGENT_HEADER = "x-claude-code-agent-id";
 const SENT_HEADERS = SESSION_HEADERS.concat([AGENT_HEADER, "x-openai-subagent", "anthropic-version", "anthropic-beta"]);
+const ADVISED_EVERY_MS = 3600 * 1000;
 const MODEL_FIRST = /^(\s*\{\s*"model"\s*:\s*)"(?:[^"\\]|\\.)*"/;
 
 async function route(r) {
@@ -41,12 +42,39 @@ async function asked(r) {
   const answer = await r.subrequest("/_decide", { method: "POST", body: `{"request":${r.requestText},${rest}` });
   if (answer.status === 504) throw new Error("timeout: none came in time");
   if (answer.status === 502) throw new Error("unreachable: no connection, or no answer in HTTP");
+  if (answer.status === 401 || answer.status === 403) advise(r, answer.status);
   if (answer.status !== 200) throw new Error(`status: ${answer.status}`);
   try {
     return JSON.parse(answer.responseText);
   } catch (error) {
     throw new Error("garbage: the answer is no JSON");
   }
+}
+
+/** The service's API key, out of the environment that nginx was started with. */
+function key() {
+  const given = (process.env.POINTSMAN_KEY || "").trim();
+  return /^[!-~]*$/.test(given) ? given : "";
+}
+
+/** Say what to do about a service that refuses the key, once an hour: a file tells all workers when it was said. */
+function advise(r, status) {
+  const place = `${r.variables.document_root}/key-refused`;
+  try {
+    if (Date.now() - Number(fs.readFileSync(place, "utf8")) < ADVISED_EVERY_MS) return;
+  } catch (error) {
+    // Not said yet.
+  }
+  try {
+    fs.writeFileSync(place, String(Date.now()));
+  } catch (error) {
+    // Then it is said again.
+  }
+  const found = key() ? "refuses the one in POINTSMAN_KEY" : "POINTSMAN_KEY is not set, or is not printable ASCII";
+  r.warn(
+    `Pointsman answers ${status}: it decides only for an API key with the role decide, and ${found}. Make one with ` +
+      "'pointsman keys create NAME --role decide', export it as POINTSMAN_KEY where nginx starts, and start nginx again.",
+  );
 }
 
 function named(decision, models) {
@@ -175,4 +203,4 @@ function rewritten(r, model) {
   }
 }
 
-export default { route };
+export default { route, key };

@@ -25,6 +25,7 @@ const TOOL_SECRETS = ["authorization", "authorization_token", "headers"];
 const MAX_ANSWER_BYTES = 1024 * 1024;
 const MAX_SESSIONS = 10_000;
 const FEEDBACK_TIMEOUT_MS = 15_000;
+const ADVISED_EVERY_MS = 3600 * 1000;
 
 class NoDecision extends Error {
   constructor(failure, detail = "") {
@@ -36,6 +37,7 @@ class NoDecision extends Error {
 class Client {
   #url; #safeModel; #names; #policy; #deadlineMs; #log; #ownHeaders;
   #counts = {};
+  #advisedAt = -Infinity;
   // Session and agent -> the model of its turn, and whether it is only the safe one.
   #models = new Map();
 
@@ -43,6 +45,9 @@ class Client {
     if (typeof safeModel !== "string" || !safeModel) throw new TypeError("safeModel must be a model's name; set it.");
     if (!(deadlineMs > 0)) throw new TypeError(`deadlineMs must be > 0, got ${deadlineMs}; 250 is the default.`);
     if (models != null && typeof models !== "object") throw new TypeError("models must be a list or an object of names.");
+    if (key && !/^[!-~]+$/.test(key)) {
+      throw new TypeError("key must be printable ASCII, as 'pointsman keys create' prints it. Check where it is read from.");
+    }
     this.#url = String(url).replace(/\/+$/, "");
     this.#safeModel = safeModel;
     this.#names = Array.isArray(models) ? Object.fromEntries(models.map((name) => [name, name])) : (models ?? null);
@@ -93,6 +98,7 @@ class Client {
     });
     if (answer.status !== 200) {
       await answer.body?.cancel();
+      if (answer.status === 401 || answer.status === 403) this.#advise(answer.status);
       throw new NoDecision("status", String(answer.status));
     }
     return parsed(await readBounded(answer));
@@ -126,6 +132,17 @@ class Client {
     this.#count(failure);
     this.#log(`no decision (${message}), so ${model} takes the request`);
     return { model, decision: null, failure, kept: known !== undefined };
+  }
+
+  /** Say what to do about a service that refuses the key, once an hour. */
+  #advise(status) {
+    if (performance.now() - this.#advisedAt < ADVISED_EVERY_MS) return;
+    this.#advisedAt = performance.now();
+    const found = KEY_HEADER in this.#ownHeaders ? "refuses the one it got" : "got none";
+    this.#log(
+      `Pointsman answers ${status}: it decides only for an API key with the role decide, and ${found}. Make one with ` +
+        "'pointsman keys create NAME --role decide' and give it as `key`, which gateways read from POINTSMAN_KEY.",
+    );
   }
 
   #count(name) {

@@ -18,9 +18,9 @@ from ..fakes import fake_router
 
 
 @contextmanager
-def running_service(database: Path, **router: Any) -> Iterator[Server]:
+def running_service(database: Path, *, keys: str = "auto", **router: Any) -> Iterator[Server]:
     """Serve until the block ends. Tests that share it name sessions of their own; `router` as for `fake_router`."""
-    settings = load_settings(database_url=f"sqlite:///{database}", decide_timeout_s=20)
+    settings = load_settings(database_url=f"sqlite:///{database}", decide_timeout_s=20, keys=keys)
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(create_app(settings, fake_router(**router)), log_config=None, ws="none")
     server = uvicorn.Server(config)

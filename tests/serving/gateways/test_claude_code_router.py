@@ -19,7 +19,7 @@ Setup = namedtuple("Setup", "gateway provider folder")
 
 
 @contextmanager
-def started(folder, wire, **changes):
+def started(folder, wire, more=None, /, **changes):
     package = claude_code_router()
     home = folder / ".claude-code-router"
     home.mkdir()
@@ -35,7 +35,7 @@ def started(folder, wire, **changes):
         }
         (home / "config.json").write_text(shipped("claude-code-router.json", changes))
         command = [tool("node"), package / "dist" / "cli.js", "start"]
-        environment = {"CCR_API_KEY": API_KEY, "ANTHROPIC_API_KEY": "upstream-key"}
+        environment = {"CCR_API_KEY": API_KEY, "ANTHROPIC_API_KEY": "upstream-key"} | (more or {})
         with running(command, port, folder, environment=environment, ready="/health", wait_s=60) as gateway:
             yield Setup(gateway, provider, folder)
 

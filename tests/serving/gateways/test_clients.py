@@ -30,13 +30,13 @@ def node():
 def make(request, relay):
     """Make a client in either language; what it logged is in `logged`."""
     # Generous, so that only tests of the deadline meet it.
-    usual = {"safe_model": SAFE, "deadline_ms": 20_000}
+    usual = {"url": relay.url, "safe_model": SAFE, "deadline_ms": 20_000}
     with ExitStack() as opened:
         if request.param == "python":
-            yield lambda **options: opened.enter_context(PythonClient(relay.url, **usual | options))
+            yield lambda **options: opened.enter_context(PythonClient(**usual | options))
         else:
             node = request.getfixturevalue("node")
-            yield lambda **options: JavaScriptClient(node, relay.url, **usual | options)
+            yield lambda **options: JavaScriptClient(node, **usual | options)
 
 
 @pytest.fixture
@@ -254,6 +254,15 @@ def test_key_of_the_service_is_sent_with_every_question(relay, make, headers):
 def test_no_key_is_sent_where_none_is_given(relay, client):
     client.decide(claude_body(RACE))
     assert b"x-pointsman-key" not in bytes(relay.received).lower()
+
+
+@pytest.mark.parametrize(("role", "status"), [(None, 401), ("feedback", 403)])
+def test_service_that_refuses_the_key_is_said_once_with_what_to_do(guarded, make, role, status):
+    client = make(url=guarded.wire.url, key=guarded.keys[role] if role else None)
+    assert [client.decide(claude_body(TYPO)).failure for _ in range(2)] == ["status"] * 2
+    assert client.logged.count(f"Pointsman answers {status}: it decides only for an API key") == 1
+    assert client.logged.count("no decision (status") == 2
+    assert "psm_" not in client.logged
 
 
 def test_feedback_is_stored_under_its_decision(client, service, headers):

@@ -166,7 +166,9 @@ def test_environment_names_the_address_of_the_shipped_configuration(gateway, cap
 )
 def test_command_says_what_comes_next(gateway, said, tmp_path, capsys):
     assert main(["gateway", gateway, "--output", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith(said)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(said)
+    assert ("POINTSMAN_KEY" in last) == (gateway != "weave")
 
 
 @pytest.mark.parametrize("gateway", ["claude-code-router-3", "weave"])

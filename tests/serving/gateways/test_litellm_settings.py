@@ -23,7 +23,7 @@ def ask(settings):
     return asyncio.run(asked())
 
 
-@pytest.mark.parametrize("named", [KEY, "os.environ/POINTSMAN_KEY"])
+@pytest.mark.parametrize("named", [KEY, "os.environ/POINTSMAN_KEY", None], ids=["given", "by variable", "left out"])
 def test_key_is_sent(relay, monkeypatch, named):
     monkeypatch.setenv("POINTSMAN_KEY", KEY)
     assert ask(settings(relay.url, named)).failure is None

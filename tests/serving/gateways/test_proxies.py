@@ -37,7 +37,7 @@ def aliased(name, changes):
     return text
 
 
-def nginx(folder, port, wire, provider, _, *, ship=shipped):
+def nginx(folder, port, wire, provider, _, *, ship=shipped, **_more):
     tool("nginx", "apt install nginx-light libnginx-mod-http-js")
     changes = {
         "127.0.0.1:8095": wire.url.removeprefix("http://"),
@@ -63,7 +63,7 @@ def envoy_yaml(name, folder, port, provider, changes, ship):
     return [envoy_executable(), "-c", folder / name, "--concurrency", "1", "--use-dynamic-base-id"]
 
 
-def envoy(folder, port, wire, provider, _, *, ship=shipped):
+def envoy(folder, port, wire, provider, _, *, ship=shipped, **_more):
     changes = {
         "port_value: 8095": f"port_value: {wire.address[1]}",
         "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
@@ -72,16 +72,16 @@ def envoy(folder, port, wire, provider, _, *, ship=shipped):
     return envoy_yaml("envoy.yaml", folder, port, provider, changes, ship)
 
 
-def envoy_ext_authz(folder, port, wire, provider, _, *, ship=shipped):
+def envoy_ext_authz(folder, port, wire, provider, _, *, ship=shipped, **_more):
     changes = {
         "port_value: 8095": f"port_value: {wire.address[1]}",
-        "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
+        "filename: envoy": f"filename: {SHIPPED / 'envoy'}",
         "timeout: 0.25s}": "timeout: 2s}",
     }
     return envoy_yaml("envoy-ext-authz.yaml", folder, port, provider, changes, ship)
 
 
-def envoy_ext_proc(folder, port, wire, provider, stack, *, ship=shipped, streamed=False):
+def envoy_ext_proc(folder, port, wire, provider, stack, *, ship=shipped, environment=None, streamed=False):
     own_port = free_port()
     changes = {
         "127.0.0.1:8096": f"127.0.0.1:{own_port}",
@@ -90,7 +90,10 @@ def envoy_ext_proc(folder, port, wire, provider, stack, *, ship=shipped, streame
     }
     (folder / "ext-proc.yaml").write_text(ship("ext-proc.yaml", changes))
     command = [tool("pointsman"), "ext-proc", folder / "ext-proc.yaml"]
-    stack.enter_context(running(command, own_port, folder, environment={}, ready="Envoy may ask", wait_s=60))
+    running_processor = running(
+        command, own_port, folder, environment=environment or {}, ready="Envoy may ask", wait_s=60
+    )
+    stack.enter_context(running_processor)
     changes = {
         "port_value: 8096": f"port_value: {own_port}",
         "filename: envoy.lua": f"filename: {SHIPPED / 'envoy.lua'}",
@@ -103,7 +106,7 @@ def envoy_ext_proc(folder, port, wire, provider, stack, *, ship=shipped, streame
     return envoy_yaml("envoy-ext-proc.yaml", folder, port, provider, changes, ship)
 
 
-def haproxy(folder, port, wire, provider, _, *, ship=shipped):
+def haproxy(folder, port, wire, provider, _, *, ship=shipped, **_more):
     changes = {
         "127.0.0.1:8095": wire.url.removeprefix("http://"),
         "DEADLINE_MS 250": "DEADLINE_MS 2000",
@@ -132,12 +135,13 @@ N_LINES = {"haproxy": 2}
 
 
 @contextmanager
-def started(name, folder, wire, ship):
+def started(name, folder, wire, ship=shipped, environment=None):
+    environment = environment or {}
     port = free_port()
     with ExitStack() as stack:
         provider = stack.enter_context(upstream())
-        command = STARTS[name](folder, port, wire, provider, stack, ship=ship)
-        gateway = stack.enter_context(running(command, port, folder, environment={}, ready="/", wait_s=60))
+        command = STARTS[name](folder, port, wire, provider, stack, ship=ship, environment=environment)
+        gateway = stack.enter_context(running(command, port, folder, environment=environment, ready="/", wait_s=60))
         yield Setup(gateway, provider, UNBOUNDED.get(name, ()), folder, N_LINES.get(name, 1))
 
 

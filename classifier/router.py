@@ -536,6 +536,11 @@ def _under_way(state: SessionState | None, question: Question) -> SessionState |
     turn = question.turn
     if not _has_model(state):
         return None
+    if turn.session_id is None and not turn.state_key:
+        # The words may be another person's. A tool loop was begun by whoever sends it: likeliest under the same wishes.
+        if turn.kind is not Kind.TOOL_LOOP:
+            return None
+        return state.at(turn.key, question.is_asked_like) or state.at(turn.key)
     has_words = bool(turn.prompt or turn.n_images or turn.n_documents)
     # What cannot be read begins no turn, so there is none of it to go on with.
     return state.at(turn.key) if has_words or state.turn_key == turn.key else None

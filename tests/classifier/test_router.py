@@ -347,6 +347,31 @@ def test_tool_loop_goes_on_after_a_call_that_looks_like_a_turn(router, assessor)
     assert assessor.n_calls == 2
 
 
+def test_first_request_without_a_session_is_decided_for_whoever_sends_it(router):
+    first = router.decide(body(user("fix the typo")))
+    more = body(user("fix the typo"), tools=[{"name": "Read"}, {"name": "Write"}])
+    wished = router.decide(more, {"x-pointsman-model": CAREFUL})
+    assert (first.model, wished.model) == (CHEAP, CAREFUL)
+    assert "explicit_model" in wished.codes
+    assert "same_turn" not in router.decide(more).codes
+
+
+def test_loops_of_two_people_with_the_same_words_keep_their_models(router, assessor):
+    wish = {"x-pointsman-model": CAREFUL}
+    router.decide(body(user("fix the typo")))
+    router.decide(body(user("fix the typo")), wish)
+    for n in (1, 2):
+        loop = looping("fix the typo", n)
+        assert (router.decide(loop).model, router.decide(loop, wish).model) == (CHEAP, CAREFUL)
+    assert assessor.n_calls == 2
+
+
+def test_digest_without_a_session_is_decided_for_whoever_sends_it(router):
+    digest = {"prompt": "fix the typo"}
+    assert router.decide(digest).model == CHEAP
+    assert "explicit_model" in router.decide(digest, {"x-pointsman-model": CAREFUL}).codes
+
+
 steps = st.lists(
     st.tuples(
         st.sampled_from([*ANSWERS, ""]),

@@ -9,7 +9,7 @@ from functools import cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from .assessment import Turn
+from .assessment import Decision, Turn
 from .catalog import Catalog
 from .identity import hash_parts
 from .limits import Caller, Limits, wishes_in
@@ -90,6 +90,13 @@ class Question:
     latency_ms: dict[str, float] = field(default_factory=dict)
     champion: Assessor | None = None
     challenger: Assessor | None = None
+
+    def is_asked_like(self, decision: Decision) -> bool:
+        """Say whether a decision was made under the same policy, wish and rules."""
+        own, its = self.limits, decision.limits
+        return decision.policy_version == self.policy.version and (
+            (own.wanted, own.models, own.denied, own.residency) == (its.wanted, its.models, its.denied, its.residency)
+        )
 
 
 def make_question(

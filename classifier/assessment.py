@@ -20,7 +20,7 @@ class Kind(StrEnum):
     SUBAGENT = "subagent"
 
 
-Background = Literal["title", "topic", "summary", "count_tokens", "quota"]
+Background = Literal["title", "topic", "summary", "count_tokens", "quota", "web_fetch", "web_search", "permission"]
 
 #: What a body may ask of a model; the same names stand in a catalogue entry's `capabilities`.
 CAPABILITIES: Final = (

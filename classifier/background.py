@@ -1,4 +1,4 @@
-"""Requests that a client sends on its own account: titles, topic checks, summaries, token counts, probes.
+"""Requests that a client sends on its own account: titles, topic checks, summaries, token counts, probes, web pages.
 
 They carry a person's words but are no task, so they are told by shape first (no tools, a schema that asks for a title,
 one token of output) and by the client's fixed opening words second. A wrong "background" would send a real task to the
@@ -30,6 +30,10 @@ _TITLE: Final = re.compile(
     re.IGNORECASE,
 )
 _TITLE_SYSTEM: Final = re.compile(r"You are a (?:conversation |session |thread )?title generator", re.IGNORECASE)
+# Claude Code has a page read, or the web searched, by a request beside the tool loop that needs it.
+_PAGE: Final = re.compile(r"(?:Web page content:\s*\n---|The text inside the <untrusted-content-\w+> tag below is )")
+_SEARCH: Final = re.compile(r"Perform a web search for the query:")
+_SEARCH_TOOL: Final = "web_search_"
 # A schema with a title among many fields is a task of somebody's application.
 _MAX_TITLE_FIELDS: Final = 2
 _MAX_PROBE_CHARS: Final = 40
@@ -65,8 +69,14 @@ def background_of(
         return "summary"
     if _probes_quota(body, conversation, last_texts):
         return "quota"
+    if _searches_web(body, conversation, last_texts):
+        return "web_search"
     if body.get("tools"):
         return None
+    if _n_spoken(conversation) == 1 and _opens_with(_PAGE, last_texts):
+        return "web_fetch"
+    if _asks_permission(conversation):
+        return "permission"
     fields = schema_fields(body) or frozenset()
     system = conversation.system_texts
     if "isNewTopic" in fields or _opens_with(_TOPIC, system) or any("'isNewTopic'" in text for text in system):
@@ -119,8 +129,29 @@ def _compacts(conversation: Conversation, headers: Mapping[str, str], path: str 
 def _probes_quota(body: Mapping[str, object], conversation: Conversation, last_texts: list[str]) -> bool:
     """One token of output for a word or two: nobody reads the answer, only its headers."""
     limits = [body.get(name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
-    spoken = [item for item in conversation.items if item.role != "system"]
-    return 1 in limits and len(spoken) == 1 and sum(map(len, last_texts)) <= _MAX_PROBE_CHARS
+    return 1 in limits and _n_spoken(conversation) == 1 and sum(map(len, last_texts)) <= _MAX_PROBE_CHARS
+
+
+def _searches_web(body: Mapping[str, object], conversation: Conversation, last_texts: list[str]) -> bool:
+    tools = body.get("tools")
+    if not isinstance(tools, list) or len(tools) != 1 or not isinstance(tools[0], dict):
+        return False
+    is_search = str(tools[0].get("type")).startswith(_SEARCH_TOOL)
+    return is_search and _n_spoken(conversation) == 1 and _opens_with(_SEARCH, last_texts)
+
+
+def _asks_permission(conversation: Conversation) -> bool:
+    """Tell the check that stands in for a person's consent: what was done so far, between marks that are blocks alone.
+
+    Whoever sends a transcript of their own writes it into one block, marks and all.
+    """
+    marks = ("<transcript>", "</transcript>")
+    blocks = (text for item in conversation.items if item.role == "user" for text in item.texts)
+    return {text.strip() for text in blocks if len(text) < _MAX_PROBE_CHARS}.issuperset(marks)
+
+
+def _n_spoken(conversation: Conversation) -> int:
+    return sum(item.role != "system" for item in conversation.items)
 
 
 def _opens_with(pattern: re.Pattern[str], texts: Iterable[str]) -> bool:

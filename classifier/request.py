@@ -21,7 +21,7 @@ from .background import background_of, schema_fields
 from .conversation import Conversation, Item, estimate_tokens, read_conversation
 from .human_text import Written, read_written
 from .identity import Identity, TurnKeys, bounded_id, hash_parts, known_headers, normalised, read_identity, storable
-from .story import NO_CHAIN, Story, chain_of, context_before, cut_message, kind_of
+from .story import DISTINCT_CHARS, NO_CHAIN, Story, chain_of, context_before, cut_message, kind_of
 from .text import MAX_CONTEXT_MESSAGES
 
 _MAX_TOKENS_FIELDS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
@@ -160,7 +160,8 @@ def _digest_turn(prompt: str, fields: Mapping[str, object], who: Identity) -> Tu
     before = after = ""
     if who.session_id is None:  # else it is found by its name
         before, after = f"anon:{hash_parts(*history)}", f"anon:{hash_parts(*words)}"
-    keys = TurnKeys.of(who, before=before, after=after, turn=words)
+    n_said = sum(len(message.text) for message in context if message.role == "assistant")
+    keys = TurnKeys.of(who, before=before, after=after, turn=words, is_shared=n_said < DISTINCT_CHARS)
     return Turn(
         prompt=written,
         context=context,
@@ -170,7 +171,7 @@ def _digest_turn(prompt: str, fields: Mapping[str, object], who: Identity) -> Tu
         agent_id=who.agent_id,
         key=keys.turn,
         request_key=keys.turn,
-        state_key=keys.before,
+        state_key="" if keys.is_shared else keys.before,
         next_state_key=keys.after,
         reason=None if written else NO_PROMPT,
     )

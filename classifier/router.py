@@ -274,8 +274,8 @@ class Router:
     ) -> Decision | None:
         """Answer without inference, or return None when the turn has to be classified.
 
-        Retries get the decision they had; further requests of a turn under way its model; background calls their own
-        model; requests without a person's text the safe default.
+        Retries get the decision they had; further requests of a known turn its model; background calls their own model;
+        requests without a person's text the safe default.
         """
         return self._recall(self._question(turn, Asking(models, policy, caller or Caller())))
 
@@ -366,7 +366,7 @@ class Router:
             return known
         if turn.kind is Kind.BACKGROUND:
             return self._background(question)
-        if _is_under_way(state, turn):
+        if state is not None and _under_way(state, question) is not None:
             return self._keep(question, self._going_on(question, state))
         if turn.prompt:
             return None
@@ -377,9 +377,20 @@ class Router:
         return self._default(question, turn.reason or "No person's text was found in this request.")
 
     def _background(self, question: Question) -> Decision:
-        choice = choose_background(question.turn, question.catalog, question.policy, limits=question.limits)
-        # The session learns nothing from it but the answer itself.
-        return self._keep(question, lambda state: (state or SessionState(), self._decision(question, choice)))
+        turn, where, limits = question.turn, (question.catalog, question.policy), question.limits
+
+        def make(state: SessionState | None) -> tuple[SessionState, Decision]:
+            if turn.background != "permission":
+                choice = choose_background(turn, *where, limits=limits)
+            elif _has_model(state):
+                # It judges the tool loop under way, which a lesser model must not wave through.
+                choice = keep(turn, state, *where, limits=limits)
+            else:
+                choice = choose_default(turn, *where, _UNSEEN, limits=limits)
+            # The session learns nothing from it but the answer itself.
+            return state or SessionState(), self._decision(question, choice)
+
+        return self._keep(question, make)
 
     def _settle(self, question: Question, assessment: Assessment) -> Decision:
         turn, policy = question.turn, question.policy
@@ -388,8 +399,9 @@ class Router:
         parent = self._state(parent_key)
 
         def make(state: SessionState | None) -> tuple[SessionState, Decision]:
-            if _is_under_way(state, turn):
-                return self._go_on(question, state)  # another request of this turn was faster
+            under_way = _under_way(state, question)
+            if under_way is not None:
+                return self._go_on(question, under_way)  # another request of this turn was faster
             base, now = before(state), self._clock()
             choice = choose(
                 turn, assessment, base, question.catalog, policy, limits=question.limits, parent=parent, now=now
@@ -404,10 +416,11 @@ class Router:
 
     def _going_on(self, question: Question, state: SessionState) -> _Make:
         def make(now: SessionState | None) -> tuple[SessionState, Decision]:
-            if now is None or now.turn_key == state.turn_key:
-                return self._go_on(question, now or state)
+            base = now or state
+            if base.turn_key == state.turn_key:
+                return self._go_on(question, _under_way(base, question) or base)
             # The person went on to another turn meanwhile: this one still ends on the model it began with.
-            return now, self._go_on(question, state)[1]
+            return base, self._go_on(question, _under_way(state, question) or state)[1]
 
         return make
 
@@ -503,6 +516,7 @@ class Router:
         )
 
 
+_UNSEEN: Final = "A check of a tool call whose turn was not seen: the safe default."
 _CANARY: Final = Note("canary", "Assessed by the challenger, which decides a share of the turns.")
 
 
@@ -517,8 +531,19 @@ def _answered_before(begun: SessionState, state: SessionState | None) -> Session
     return begun if begun.recent is recent else replace(begun, recent=recent)
 
 
-def _is_under_way(state: SessionState | None, turn: Turn) -> TypeGuard[SessionState]:
-    return _has_model(state) and state.turn_key == turn.key != ""
+def _under_way(state: SessionState | None, question: Question) -> SessionState | None:
+    """Return the state as the question's turn left it; None where the turn is not known."""
+    turn = question.turn
+    if not _has_model(state):
+        return None
+    if turn.session_id is None and not turn.state_key:
+        # The words may be another person's. A tool loop was begun by whoever sends it: likeliest under the same wishes.
+        if turn.kind is not Kind.TOOL_LOOP:
+            return None
+        return state.at(turn.key, question.is_asked_like) or state.at(turn.key)
+    has_words = bool(turn.prompt or turn.n_images or turn.n_documents)
+    # What cannot be read begins no turn, so there is none of it to go on with.
+    return state.at(turn.key) if has_words or state.turn_key == turn.key else None
 
 
 def _has_model(state: SessionState | None) -> TypeGuard[SessionState]:

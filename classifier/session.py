@@ -7,10 +7,10 @@ costs a prompt cache and some coherence, never a wrong answer: the next request 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, Protocol, TypeVar
 
-from .assessment import Assessment, Decision, Turn
+from .assessment import Assessment, Decision, Kind, Turn
 
 #: How a turn stands to the one before it, once the probabilities of the turn head are weighed.
 Stage = Literal["new", "follow", "correct"]
@@ -65,6 +65,28 @@ class SessionState:
         for key, decision in self.recent:
             if key == request_key:
                 return decision
+        return None
+
+    def at(self, turn_key: str, like: Callable[[Decision], bool] | None = None) -> SessionState | None:
+        """Return the state with one of its turns as the turn under way; None for a turn that is not known.
+
+        A client's call on its own account may look like a turn of its own: the turn it came between is then found
+        among the last requests, and goes on with its own model.
+
+        Parameters
+        ----------
+        turn_key : str
+            Of the turn; an empty one is never known.
+        like : callable, optional
+            Only what was decided for a request that it accepts counts.
+        """
+        if not turn_key:
+            return None
+        if like is None and turn_key == self.turn_key:
+            return self
+        for _, known in reversed(self.recent):
+            if known.turn_key == turn_key and known.kind is not Kind.BACKGROUND and (like is None or like(known)):
+                return replace(self, model=known.model, turn_key=turn_key, assessment=known.assessment, decision=known)
         return None
 
     def heard(self, stage: Stage, correct_probability: float) -> tuple[int, Mapping[str, float]]:

@@ -15,7 +15,7 @@ from .text import MAX_CONTEXT_MESSAGES, MAX_MESSAGE_CHARS
 
 _WORDLESS: Final = Written("")
 #: Many people begin with the same words and get "Hello! How can I help you?"; nobody shares a paragraph.
-_DISTINCT_CHARS: Final = 200
+DISTINCT_CHARS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,4 +164,4 @@ def chain_of(story: Story) -> Chain:
             before, state = state, hash_parts(state, *filter(None, answers), normalised(story.written[i].text))
             n_before, n_said = n_said, n_said + sum(map(len, answers))
             answers = []
-    return Chain(f"anon:{before}", f"anon:{state}", n_before >= _DISTINCT_CHARS)
+    return Chain(f"anon:{before}", f"anon:{state}", n_before >= DISTINCT_CHARS)

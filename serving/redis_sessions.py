@@ -71,15 +71,14 @@ class RedisSessions:
         self.n_failures = 0
 
     def get(self, key: str) -> SessionState | None:
-        # What was decided while Redis was away is newer than what it holds.
         local = self._memory.get(key)
-        if local is not None or self._is_away():
+        if self._is_away():
             return local
         try:
-            return _read(self._redis.get(_PREFIX + key))
+            return _newer(local, _read(self._redis.get(_PREFIX + key)))
         except (redis.RedisError, OSError) as exc:
             self._fail(exc)
-            return None
+            return local
 
     def put(self, key: str, state: SessionState) -> None:
         self.update(key, lambda _: (state, None))
@@ -102,7 +101,7 @@ class RedisSessions:
             for _ in range(_N_TRIES):
                 pipe.watch(name)  # type: ignore[no-untyped-call]
                 found = _read(pipe.get(name))
-                state, out = change(self._memory.get(key) or found)
+                state, out = change(_newer(self._memory.get(key), found))
                 pipe.multi()
                 pipe.set(name, orjson.dumps(state_to_json(state)), px=self._ttl_ms)
                 try:
@@ -139,6 +138,16 @@ def forget_states(url: str, session_id: str, *, timeout_s: float = 5.0) -> int:
     with redis.Redis.from_url(url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=None) as client:
         found = list(client.scan_iter(match=f"{_PREFIX}{escaped}/*", count=1000))
         return int(client.delete(_PREFIX + session_id, *found))
+
+
+def _newer(local: SessionState | None, found: SessionState | None) -> SessionState | None:
+    """Return the state to go on with: both this process, while Redis was away, and others since may have written one.
+
+    `updated_at` is wall time, so states of several machines compare as well as their clocks agree.
+    """
+    if local is None or found is None:
+        return found if local is None else local
+    return local if local.updated_at > found.updated_at else found
 
 
 def _read(data: Any) -> SessionState | None:

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -115,3 +116,11 @@ def test_state_that_cannot_be_packed_is_forgotten():
     store.put("odd", SessionState(model="\ud800"))
     store.put("next", state_of(1))
     assert (store.get("odd"), len(store)) == (None, 1)
+
+
+def test_packed_state_still_knows_the_turn_before():
+    store = MemorySessions(max_unpacked=1)
+    before = replace(state_of(1, assessed()).decision, turn_key="before")
+    store.put("a", state_of(2).remember("r1", before))
+    store.put("next", state_of(3))
+    assert store.get("a").at("before").decision == before

@@ -214,6 +214,52 @@ def test_background_is_told_by_how_the_text_opens(text, background):
     assert read_request({"max_tokens": 900, "messages": [{"role": "user", "content": text}]}).background == background
 
 
+PAGE = "\nWeb page content:\n---\n# Releases\n---\n\nWhich version is the newest?"
+FENCED = "The text inside the <untrusted-content-0a1b2c3d4e5f> tag below is a page.\n\n<untrusted-content-0a1b2c3d4e5f>"
+SEARCH = "Perform a web search for the query: lock taken twice"
+SEARCH_TOOL = {"type": "web_search_20250305", "name": "web_search", "max_uses": 8}
+
+
+@pytest.mark.parametrize(
+    ("text", "tools", "background"),
+    [
+        (PAGE, [], "web_fetch"),
+        (FENCED, [], "web_fetch"),
+        (PAGE, [{"name": "Read"}], None),
+        ("Why does it print 'Web page content:\n---'?", [], None),
+        (SEARCH, [SEARCH_TOOL], "web_search"),
+        (SEARCH, [SEARCH_TOOL, {"name": "Read"}], None),
+        (SEARCH, [{"name": "web_search"}], None),
+        ("Who takes the lock?", [SEARCH_TOOL], None),
+    ],
+)
+def test_web_call_of_claude_code_is_told_by_its_tools_and_opening(text, tools, background):
+    body = {"system": "Search once.", "tools": tools, "messages": [{"role": "user", "content": text}]}
+    assert read_request(body).background == background
+
+
+@pytest.mark.parametrize(("text", "tools"), [(PAGE, []), (SEARCH, [SEARCH_TOOL])], ids=["fetch", "search"])
+def test_opening_of_a_web_call_inside_a_conversation_is_a_task(text, tools):
+    messages = [{"role": role, "content": "Go on"} for role in ("user", "assistant")]
+    turn = read_request({"tools": tools, "messages": [*messages, {"role": "user", "content": text}]})
+    assert (turn.kind, turn.background) == (Kind.TASK, None)
+
+
+@pytest.mark.parametrize("is_apart", [False, True], ids=["one message", "a message each"])
+def test_permission_check_is_told_by_its_marks(is_apart):
+    texts = ["<transcript>\n", "User: fix the race\n", "Bash: rm -r build\n", "</transcript>\n", "Answer in <block>."]
+    blocks = [{"type": "text", "text": text} for text in texts]
+    messages = [[block] for block in blocks] if is_apart else [blocks]
+    body = {"messages": [{"role": "user", "content": content} for content in messages]}
+    assert read_request(body).background == "permission"
+    assert read_request(body | {"tools": [{"name": "Read"}]}).background is None
+
+
+def test_transcript_in_one_block_is_a_task():
+    text = "<transcript>\nAnna: The printer is dead.\n</transcript>\nWhat has to be done?"
+    assert read_request({"messages": [{"role": "user", "content": text}]}).kind is Kind.TASK
+
+
 def test_codex_names_its_compaction_in_a_header():
     body = {"input": [{"role": "user", "content": "Anything"}]}
     assert read_request(body, {"X-OpenAI-Subagent": "compact"}).background == "summary"

@@ -246,6 +246,12 @@ def test_digest_key_tells_the_same_words_apart_by_what_stood_before():
     assert read_digest(DIGEST).key != read_digest({**DIGEST, "context": []}).key
 
 
+@pytest.mark.parametrize(("n_chars", "is_own"), [(199, False), (200, True)])
+def test_digest_without_a_session_is_a_persons_own_once_enough_was_said(n_chars, is_own):
+    context = [{"role": "user", "text": "x" * 600}, {"role": "assistant", "text": "y" * n_chars}]
+    assert bool(read_digest({"prompt": "Test it", "context": context}).state_key) is is_own
+
+
 def test_digest_reads_headers():
     turn = read_digest({"prompt": "List callers"}, {"X-Claude-Code-Session-Id": "s", "X-Claude-Code-Agent-Id": "a"})
     assert (turn.kind, turn.state_key) == (Kind.SUBAGENT, "s/a")

@@ -298,6 +298,80 @@ def test_loop_of_an_earlier_turn_ends_on_its_own_model(router):
     assert states.get("s1").model == CAREFUL
 
 
+def looping(first, n=1, **fields):
+    """The n-th further request of a turn that began with this message."""
+    call = {"type": "tool_use", "id": "t", "name": "Read", "input": {}}
+    answer = {"type": "tool_result", "tool_use_id": "t", "content": "x"}
+    step = ({"role": "assistant", "content": [call]}, {"role": "user", "content": [answer]})
+    return body(user(first), *step * n, **fields)
+
+
+SIDE_CALLS = {
+    "page": {"messages": [user("Web page content:\n---\n" + "words " * 13_000)], "tools": []},
+    "search": {
+        "messages": [user("Perform a web search for the query: race")],
+        "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+    },
+    "permission": {"messages": [user("<transcript>\n"), user("Bash: ls\n"), user("</transcript>\n")]},
+}
+
+
+@pytest.mark.parametrize("name", SIDE_CALLS)
+def test_side_call_of_a_tool_loop_moves_nothing(router, assessor, name):
+    router.decide(body(user("fix the race")), HEADERS)
+    before = router.sessions.get("0000-1")
+    side = router.decide(SIDE_CALLS[name], HEADERS)
+    assert side.kind is Kind.BACKGROUND
+    assert replace(router.sessions.get("0000-1"), recent=before.recent) == before
+    assert "same_turn" in router.decide(looping("fix the race"), HEADERS).codes
+    assert assessor.n_calls == 1
+
+
+def test_permission_is_judged_by_the_model_of_the_turn_or_the_default(router):
+    check = SIDE_CALLS["permission"]
+    assert router.decide(check, {"x-claude-code-session-id": "new"}).codes[0] == "safe_default"
+    router.decide(body(user("fix the typo")), HEADERS)
+    assert router.decide(check, HEADERS).model == CHEAP
+    router.decide(body(user("fix the typo"), user("fix the race")), HEADERS)
+    other = {"messages": [*check["messages"], user("Answer.")]}
+    assert router.decide(other, HEADERS).model == CAREFUL
+
+
+def test_tool_loop_goes_on_after_a_call_that_looks_like_a_turn(router, assessor):
+    router.decide_turn(asked("fix the race"))
+    assert router.decide_turn(asked("fix the typo", n=2)).model == CHEAP
+    late = router.decide_turn(asked("fix the race", step=1))
+    assert (late.model, late.assessment, late.sticky) == (CAREFUL, ANSWERS["fix the race"], True)
+    state = router.sessions.get("s1")
+    assert (state.model, state.turn_key) == (CAREFUL, asked("fix the race").key)
+    assert assessor.n_calls == 2
+
+
+def test_first_request_without_a_session_is_decided_for_whoever_sends_it(router):
+    first = router.decide(body(user("fix the typo")))
+    more = body(user("fix the typo"), tools=[{"name": "Read"}, {"name": "Write"}])
+    wished = router.decide(more, {"x-pointsman-model": CAREFUL})
+    assert (first.model, wished.model) == (CHEAP, CAREFUL)
+    assert "explicit_model" in wished.codes
+    assert "same_turn" not in router.decide(more).codes
+
+
+def test_loops_of_two_people_with_the_same_words_keep_their_models(router, assessor):
+    wish = {"x-pointsman-model": CAREFUL}
+    router.decide(body(user("fix the typo")))
+    router.decide(body(user("fix the typo")), wish)
+    for n in (1, 2):
+        loop = looping("fix the typo", n)
+        assert (router.decide(loop).model, router.decide(loop, wish).model) == (CHEAP, CAREFUL)
+    assert assessor.n_calls == 2
+
+
+def test_digest_without_a_session_is_decided_for_whoever_sends_it(router):
+    digest = {"prompt": "fix the typo"}
+    assert router.decide(digest).model == CHEAP
+    assert "explicit_model" in router.decide(digest, {"x-pointsman-model": CAREFUL}).codes
+
+
 steps = st.lists(
     st.tuples(
         st.sampled_from([*ANSWERS, ""]),

@@ -3,8 +3,8 @@ from pointsman.classifier.session import N_RECENT, SessionState
 from tests.fakes import asked, assessed
 
 
-def decided(model="cheap", assessment=None):
-    return Decision(model, "here", (), "id", Kind.TASK, assessment, 0, (), (), False, "m", "p")
+def decided(model="cheap", assessment=None, kind=Kind.TASK, **fields):
+    return Decision(model, "here", (), "id", kind, assessment, 0, (), (), False, "m", "p", **fields)
 
 
 def test_state_after_a_turn_holds_what_the_next_one_needs():
@@ -48,3 +48,18 @@ def test_request_without_a_key_is_neither_remembered_nor_known():
     state = SessionState().remember("", decided())
     assert state.recent == ()
     assert state.recall("") is None
+
+
+def test_turn_before_the_last_is_found_as_it_was_left():
+    first = decided("strong", assessed(), turn_key="t1")
+    state = SessionState(model="cheap", turn_key="t2", n_corrections=1).remember("r1", first)
+    state = state.remember("r2", decided(turn_key="t2"))
+    before = state.at("t1")
+    assert (before.model, before.turn_key, before.assessment) == ("strong", "t1", first.assessment)
+    assert (before.decision, before.recent, before.n_corrections) == (first, state.recent, 1)
+    assert state.at("t2") is state
+
+
+def test_background_call_is_no_turn_to_go_on_with():
+    state = SessionState(model="strong").remember("r1", decided(kind=Kind.BACKGROUND, turn_key="t1"))
+    assert (state.at("t1"), state.at("t0"), state.at("")) == (None, None, None)

@@ -151,6 +151,43 @@ def test_what_was_decided_meanwhile_is_kept_when_redis_returns(own_server, opene
     assert opened(own_server).get("s1").turn_key == asked().key
 
 
+@pytest.fixture
+def after_a_hiccup(server, opened):
+    """Two stores; the first kept a state for itself during an outage, the second went on once Redis was back."""
+    clock = FrozenClock()
+    first, second = opened(server, clock=clock), opened(server)
+    first._fail(redis.ConnectionError())
+    first.put("a", SessionState(model="of the outage", updated_at=10.0))
+    clock.now += 3
+    return first, second
+
+
+def test_state_of_an_outage_gives_way_to_a_newer_one(after_a_hiccup):
+    first, second = after_a_hiccup
+    second.put("a", SessionState(model="newer", updated_at=11.0))
+    assert first.get("a").model == "newer"
+    assert first.update("a", lambda state: (state, state.model)) == "newer"
+    assert second.get("a").model == "newer"
+
+
+def test_state_of_an_outage_is_kept_over_an_older_one(after_a_hiccup):
+    first, second = after_a_hiccup
+    second.put("a", SessionState(model="older", updated_at=9.0))
+    assert first.get("a").model == "of the outage"
+    assert first.update("a", lambda state: (state, state.model)) == "of the outage"
+    assert second.get("a").model == "of the outage"
+
+
+def test_state_of_an_outage_is_found_when_redis_fails_again(own_server, opened):
+    clock = FrozenClock()
+    store = opened(own_server, clock=clock)
+    own_server.stop()
+    store.put("a", SessionState(model="m"))
+    clock.now += 3
+    assert store.get("a").model == "m"
+    assert store.n_failures == 2
+
+
 def test_redis_that_hangs_costs_its_timeout_once(own_server, opened):
     store = opened(own_server, timeout_s=0.05, pause_s=3600)
     own_server.freeze()

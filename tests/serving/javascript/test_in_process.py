@@ -241,11 +241,18 @@ def test_sessions_take_every_manner(python):
     assert {"new_task_left", "new_task_stayed", "task_goes_on", "escalated", "risk_bound"} <= codes
 
 
-def test_words_sent_again_are_the_same_turn(python):
+def test_words_sent_again_get_the_same_answer(python):
     codes = [decision["codes"] for decision in python("repeated")]
-    assert codes[1] == codes[0]
-    assert "same_turn" in codes[9]
+    assert codes[8] == codes[1] == codes[0]
     assert "same_turn" not in codes[11]
+
+
+def test_words_sent_again_with_another_asking_are_decided_as_asked(python):
+    """Without a session they may be another person's."""
+    other_policy, other_models = python("repeated")[9:11]
+    assert "explicit_policy" in other_policy["codes"]
+    assert other_models["model"] == "claude-opus-5-5"
+    assert "same_turn" not in [*other_policy["codes"], *other_models["codes"]]
 
 
 def required(project, code):

@@ -15,6 +15,8 @@ const BUNDLE_FORMAT = 2;
 const ROUTING_FORMAT = 1;
 // As `MemorySessions` of classifier/session.py.
 const TTL_S = 6 * 3600;
+// As in classifier/story.py.
+const DISTINCT_CHARS = 200;
 const WISH = /(?<!\S)@(model|policy):([\p{L}\p{N}_./:@+-]{1,120}[\p{L}\p{N}_+])/gu;
 
 /** The pack is missing, altered, or of a newer format. */
@@ -123,7 +125,9 @@ class Router {
 
   #settle(turn, assessment, question, { sessionId, place }, started) {
     const { policy, limits } = question;
-    const state = this.#sessions.get(place);
+    const kept = this.#sessions.get(place);
+    // Without a session the same words may be another person's: of theirs only the answers are kept.
+    const state = sessionId || isDistinct(turn.context) ? kept : kept && { recent: kept.recent };
     const now = this.#clock();
     const isUnderWay = state?.model !== undefined && state.turnKey === question.key;
     const read = isUnderWay ? state.assessment : assessment;
@@ -216,6 +220,12 @@ class Sessions {
       this.#states.delete(oldest);
     }
   }
+}
+
+/** Say whether a context holds so much of what the assistant said that no other conversation gives it. */
+function isDistinct(context) {
+  const said = context.filter(({ role }) => role === "assistant").map(({ text }) => text);
+  return Array.from(said.join("")).length >= DISTINCT_CHARS;
 }
 
 function loaded(path) {

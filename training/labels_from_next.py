@@ -182,17 +182,21 @@ def label_turns(rows: Sequence[Row]) -> tuple[list[TurnLabel], list[SourceReport
         `failed` or `worked` with the probability of that label; turns without a vote are left out.
     sources : list of SourceReport
     """
-    votes = votes_of(rows)
+    return label_votes([str(row["id"]) for row in rows], votes_of(rows))
+
+
+def label_votes(ids: Sequence[str], votes: VoteArray) -> tuple[list[TurnLabel], list[SourceReport]]:
+    """Do what `label_turns` does from the votes alone, shape (n_ids, n_sources)."""
     model = fit_outcomes(votes)
     names = tuple(SOURCES)
     labels = []
-    for row, cast, failed in zip(rows, votes, model.probabilities(votes)[:, FAILED].tolist(), strict=True):
+    for name, cast, failed in zip(ids, votes, model.probabilities(votes)[:, FAILED].tolist(), strict=True):
         if (cast == SILENT).all():
             continue
         label = FAILED if failed >= 0.5 else WORKED
-        sources = tuple(name for name, vote in zip(names, cast, strict=True) if vote == label)
+        sources = tuple(source for source, vote in zip(names, cast, strict=True) if vote == label)
         confidence = round(float(failed if label == FAILED else 1 - failed), 4)
-        labels.append(TurnLabel(str(row["id"]), LABELS[label], confidence, sources))
+        labels.append(TurnLabel(name, LABELS[label], confidence, sources))
     n_votes = (votes != SILENT).sum(axis=0)
     accuracies = model.accuracies()
     reports = [SourceReport(n, int(k), round(float(a), 3)) for n, k, a in zip(names, n_votes, accuracies, strict=True)]

@@ -205,6 +205,16 @@ def test_no_planted_secret_is_on_disk(run, tmp_path):
     assert [piece for piece in pieces if piece in written] == []
 
 
+def test_no_secret_of_a_column_that_nobody_reads_is_on_disk(run, tmp_path):
+    secret = PLANTED["aws"]
+    unread = {"answer": f"use {secret}", "next": {"reply": secret}, "tools": {"output": [secret]}, "turn": secret}
+    run(write_turns(tmp_path / "t.jsonl", [turn(1, **unread)]), scores=False, bundle=None)
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    told = [pq.read_table(path) for path in written if path.suffix == ".parquet"]
+    assert secret not in str([(table.schema.metadata, table.to_pylist()) for table in told])
+    assert [path for path in written if secret.encode() in path.read_bytes()] == []
+
+
 def test_logs_give_the_turns_that_import_gives(run, tmp_path):
     logs.claude_session().write(tmp_path / "logs")
     logs.write_lines(tmp_path / "logs" / "codex.jsonl", logs.codex_rollout())

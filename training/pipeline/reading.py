@@ -34,6 +34,7 @@ GONE: Final = "log that is gone"
 # Of imported text: nothing that a run without a salt would not write.
 _SETTINGS: Final = RowSettings(keeps_text=True, salt="")
 _HASH_CHARS: Final = 20
+_ID_CHARS: Final = 12
 #: Columns that a file of other people may use for words.
 _WORDED: Final = ("source", "kind", "lang", "license", "outcome", *map(str, HEADS), "sure")
 #: A message stands in the context of up to four later turns; it is masked once.
@@ -91,13 +92,19 @@ def _turns(piece: Piece, problems: Problems) -> Iterator[JsonDict]:
         prompt = cut_middle(clean(prompt), MAX_PROMPT_CHARS)
         row |= {name: clean(text) for name in _WORDED if (text := as_text(row.get(name))) is not None}
         yield row | {
-            "id": as_text(row.get("id")) or f"{name}:{offset}",
+            "id": as_text(row.get("id")) or _named_by_words(f"{name}:{offset}", prompt, context),
             "group": as_text(row.get("group")) or as_text(row.get("source")) or name,
             "prompt": prompt,
             "context": [asdict(message) for message in context],
             "digest": hash_parts("prompt", "", " ".join(prompt.split()))[:_HASH_CHARS],
             "features": _features(row, prompt, context),
         }
+
+
+def _named_by_words(place: str, prompt: str, context: tuple[Message, ...]) -> str:
+    """Name a row by its place and its words: files of one name in two folders count alike."""
+    said = [part for message in context for part in (message.role, message.text)]
+    return f"{place}:{hash_parts(prompt, *said)[:_ID_CHARS]}"
 
 
 def _features(row: JsonDict, prompt: str, context: tuple[Message, ...]) -> JsonDict:

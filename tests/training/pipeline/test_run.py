@@ -84,6 +84,15 @@ def test_turn_that_a_person_labelled_is_kept(run, tmp_path):
     assert read_copies(tmp_path / "out") == {"t1": ("labelled", "words")}
 
 
+def test_rows_without_ids_in_files_of_one_name_are_two(run, tmp_path):
+    for n, place in enumerate(("march", "april")):
+        (tmp_path / place).mkdir()
+        row = {"prompt": turn(n)["prompt"]}
+        write_turns(tmp_path / place / "turns.jsonl", [row])
+    run(tmp_path / "march" / "turns.jsonl", tmp_path / "april" / "turns.jsonl", scores=False, bundle=None)
+    assert {row["prompt"] for row in read_output(tmp_path / "out").values()} == {turn(n)["prompt"] for n in range(2)}
+
+
 def test_row_with_id_and_group_of_another_is_a_copy(run, tmp_path):
     rows = [turn(1), turn(2) | {"id": "t1", "group": "g1"}, turn(3) | {"id": "t1", "group": "other"}]
     run(write_turns(tmp_path / "t.jsonl", rows))

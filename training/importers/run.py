@@ -4,11 +4,13 @@ import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from pointsman.classifier.assessment import Kind
@@ -22,7 +24,7 @@ from .litellm import LiteLLMImporter
 from .masking import Masker
 from .opencode import OpencodeImporter
 from .output import JsonDict, Output, Planned, Segment, known_salt
-from .protocol import ImportedTurn, Importer, Location, Problems
+from .protocol import ImportedTurn, Importer, Location, Problems, name_of
 from .records import RecordsImporter, fingerprint_of
 from .rows import RowSettings, rows_of
 from .specstory import SpecStoryImporter
@@ -48,7 +50,7 @@ PLACES: Final = {
     "opencode": "~/.local/share/opencode/opencode.db",
 }
 #: Part of every fingerprint: a source is read again by a version that reads it otherwise.
-READER_VERSION: Final = 3
+READER_VERSION: Final = 4
 
 _SUFFIXES: Final = (".jsonl", ".md", ".csv", ".tsv", ".parquet", ".db", ".sqlite")
 _SKIPPED_FOLDERS: Final = frozenset({".git", "node_modules", ".venv", "__pycache__"})
@@ -99,7 +101,7 @@ class Source:
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.importer.kind, self.location.address
+        return self.importer.kind, self.location.name
 
 
 def import_turns(config: ImportConfig) -> Summary:
@@ -109,16 +111,38 @@ def import_turns(config: ImportConfig) -> Summary:
     ------
     InputError
         A source is missing or of no known kind, a folder holds no log, or the output is not one of this command, or
-        was changed since.
+        was changed since, or another import writes to it.
     """
     summary = Summary()
     sources = _sources(config, summary)
+    with _locked(config.output):
+        _import(sources, config, summary)
+    return summary
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{output}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        msg = f"another import writes to {output}; expected one at a time. Wait for it, or name another file."
+        raise InputError(msg) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _import(sources: Sequence[Source], config: ImportConfig, summary: Summary) -> None:
     settings = RowSettings(config.keeps_text, _salt(config))
     options = {"text": config.keeps_text, "subagents": config.with_subagents, "salt": settings.salt}
     output = Output(config.output, options)
     problems = Problems()
     if not sources and not output.done:
-        msg = f"{', '.join(config.sources)}: no log of a known kind in it; expected one of {', '.join(IMPORTERS)}."
+        named = ", ".join(map(name_of, config.sources))
+        msg = f"{named}: no log of a known kind in it; expected one of {', '.join(IMPORTERS)}."
         raise InputError(f"{msg} Check the path, or name a file and set --kind.")
     plan = _plan(sources, output, config, settings, problems)
     summary.n_sources = len(sources)
@@ -134,7 +158,6 @@ def import_turns(config: ImportConfig) -> Summary:
     summary.n_turns = summary.turns.total()
     summary.n_new_turns = summary.n_turns - n_before
     summary.located = problems.located
-    return summary
 
 
 def _salt(config: ImportConfig) -> str:
@@ -168,7 +191,7 @@ def source_at(location: Location, kind: str | None = None) -> Source | None:
 
 def unknown_log(location: Location) -> str:
     """Say that a source is of no known kind."""
-    return f"{location.address}: no log of a known kind; expected one of {', '.join(IMPORTERS)}. Set --kind."
+    return f"{location.name}: no log of a known kind; expected one of {', '.join(IMPORTERS)}. Set --kind."
 
 
 def locations(named: str) -> Iterator[tuple[Location, bool]]:

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
@@ -268,6 +269,75 @@ def test_foreign_output_is_not_overwritten(tmp_path, folder):
     (tmp_path / "turns.jsonl").write_text("mine\n")
     with pytest.raises(InputError, match=r"its cursor turns\.jsonl\.cursor is not"):
         run(tmp_path, folder)
+
+
+def test_second_import_at_a_time_is_refused(tmp_path, folder):
+    with (
+        FileLock(tmp_path / "turns.jsonl.lock"),
+        pytest.raises(InputError, match=r"another import writes to .*turns\.jsonl; expected one at a time"),
+    ):
+        run(tmp_path, folder)
+    assert not (tmp_path / "turns.jsonl").exists()
+
+
+def test_cursor_is_for_its_owner_alone(tmp_path, folder):
+    run(tmp_path, folder)
+    (tmp_path / "turns.jsonl.cursor").chmod(0o644)
+    run(tmp_path, folder)
+    assert (tmp_path / "turns.jsonl.cursor").stat().st_mode & 0o777 == 0o600
+    (folder / "codex" / "log.jsonl").unlink()
+    (folder / "aider" / ".aider.chat.history.md").write_text(logs.AIDER)
+    run(tmp_path, folder)
+    assert (tmp_path / "turns.jsonl.cursor").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("postgresql://pm:S3cret@db:5432/pm?sslpassword=x", "postgresql://db:5432/pm"),
+        ("postgresql://pm:a/b?c@db/pm", "postgresql://db/pm"),
+        ("postgresql:///pm?host=/run/sock&password=S3cret", "postgresql:///pm?host=/run/sock"),
+        ("sqlite:////home/a@b:c/records.sqlite?timeout=5", "sqlite:////home/a@b:c/records.sqlite"),
+        ("/home/a:b@c?d/log.jsonl", "/home/a:b@c?d/log.jsonl"),
+    ],
+    ids=["user", "odd password", "option", "SQLite", "file"],
+)
+def test_name_of_a_source_holds_no_password(address, name):
+    assert Location(address).name == name
+
+
+def test_password_in_an_older_cursor_is_taken_out(tmp_path, folder):
+    run(tmp_path, folder / "aider", folder / "codex")
+    cursor = tmp_path / "turns.jsonl.cursor"
+    old = str(folder / "codex" / "log.jsonl")
+    cursor.write_text(cursor.read_text().replace(old, "postgresql://pm:S3cret@db/pm"))
+    before = (tmp_path / "turns.jsonl").read_bytes()
+    run(tmp_path, folder / "aider")
+    assert "S3cret" not in cursor.read_text()
+    assert '"address":"postgresql://db/pm"' in cursor.read_text()
+    assert (tmp_path / "turns.jsonl").read_bytes() == before
+
+
+def test_store_that_two_passwords_read_is_one_again(tmp_path, folder):
+    _, before = run(tmp_path, folder / "aider", folder / "codex")
+    cursor = tmp_path / "turns.jsonl.cursor"
+    lines = [json.loads(line) for line in cursor.read_text().splitlines()]
+    for n, line in enumerate(lines[1:3]):
+        line["segment"] |= {"kind": "records", "address": f"postgresql://pm:S3cret{n}@db/pm"}
+    cursor.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary, after = run(tmp_path, folder / "opencode")
+    assert dict(summary.turns) == {"opencode": 2, "records": len(before)}
+    assert sorted(row["id"] for row in before) == sorted(row["id"] for row in after if row["source"] != "opencode")
+
+
+def test_rows_without_ids_in_two_files_of_one_group_are_two(tmp_path):
+    labels = {"category": "docs", "risk": "low", "scope": "file", "turn": "new", "group": "team"}
+    for month in ("march", "april"):
+        logs.write_lines(tmp_path / "logs" / f"{month}.jsonl", [{"prompt": f"Describe {month}"} | labels])
+    logs.write_lines(tmp_path / "logs" / "again.jsonl", [{"prompt": "Describe march"} | labels])
+    summary, rows = run(tmp_path, tmp_path / "logs")
+    assert sorted(row["prompt"] for row in rows) == ["Describe april", "Describe march"]
+    assert summary.counts["copy of a turn in another log"] == 1
 
 
 def test_other_options_are_refused(tmp_path, folder):

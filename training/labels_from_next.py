@@ -62,8 +62,13 @@ def _tool(row: Row, name: str) -> Any:
     return tools.get(name) if isinstance(tools, Mapping) else None
 
 
+def _similarity(row: Row) -> float | None:
+    value = _next(row, "similarity")
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _is_new_subject(row: Row) -> bool:
-    similarity = _next(row, "similarity")
+    similarity = _similarity(row)
     return similarity is not None and similarity < _NEW_SUBJECT
 
 
@@ -84,7 +89,7 @@ def _repeated_error(row: Row) -> int:
 
 
 def _repeated_request(row: Row) -> int:
-    return FAILED if _next(row, "is_repeat") or (_next(row, "similarity") or 0.0) > _SAME_REQUEST else SILENT
+    return FAILED if _next(row, "is_repeat") or (_similarity(row) or 0.0) > _SAME_REQUEST else SILENT
 
 
 def _abandoned(row: Row) -> int:
@@ -102,7 +107,7 @@ def _revert(row: Row) -> int:
 def _escalation(row: Row) -> int:
     """Notice that the person took a larger model for the same subject."""
     models, following = row.get("models"), _next(row, "model")
-    if not models or not following or _is_new_subject(row):
+    if not isinstance(models, list) or not models or not following or _is_new_subject(row):
         return SILENT
     return FAILED if _size(str(following)) > _size(str(models[-1])) else SILENT
 

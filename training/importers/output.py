@@ -18,7 +18,7 @@ import orjson
 
 from pointsman.classifier.errors import InputError
 
-from .protocol import name_of
+from .protocol import SourceLostError, name_of
 
 CURSOR_FORMAT: Final = 1
 A_COPY: Final = "copy of a turn in another log"
@@ -54,11 +54,13 @@ JsonDict = dict[str, object]
 class Planned:
     """A segment to be written: from new rows, or, without any, a copy of what is there.
 
-    The rows may fill the segment's `counts` until they end.
+    The rows may fill the segment's `counts` until they end. Where they end with a `SourceLostError`, the earlier
+    segment of the source stays; without one, the rows until there do, and the source counts as changed.
     """
 
     segment: Segment
     rows: Iterable[JsonDict] | None = None
+    earlier: Segment | None = None
 
 
 class Output:
@@ -87,7 +89,7 @@ class Output:
                 if planned.rows is None:
                     segment = self._copy(file, planned.segment)
                 else:
-                    segment = self._write_rows(file, planned.rows, planned.segment)
+                    segment = self._write_rows(file, planned.rows, planned)
                 os.fsync(file.fileno())
                 _append(cursor, {"segment": asdict(segment)})
                 written.append(segment)
@@ -116,19 +118,28 @@ class Output:
                 self._read_ids(self._partial, segment)
         return kept
 
-    def _write_rows(self, file: BinaryIO, rows: Iterable[JsonDict], segment: Segment) -> Segment:
+    def _write_rows(self, file: BinaryIO, rows: Iterable[JsonDict], planned: Planned) -> Segment:
+        segment = planned.segment
         start = file.seek(0, os.SEEK_END)
-        n_turns = 0
-        for row in rows:
-            name = str(row["id"]).encode()
-            if name in self._ids:
-                segment.counts[A_COPY] = segment.counts.get(A_COPY, 0) + 1
-                continue
-            self._ids.add(name)
-            file.write(orjson.dumps(row) + b"\n")
-            n_turns += 1
+        own: set[bytes] = set()
+        try:
+            for row in rows:
+                name = str(row["id"]).encode()
+                if name in self._ids:
+                    segment.counts[A_COPY] = segment.counts.get(A_COPY, 0) + 1
+                    continue
+                self._ids.add(name)
+                own.add(name)
+                file.write(orjson.dumps(row) + b"\n")
+        except SourceLostError:
+            file.flush()
+            if planned.earlier is not None:
+                self._ids -= own
+                file.truncate(start)
+                return self._copy(file, planned.earlier)
+            segment = replace(segment, fingerprint="")
         file.flush()
-        return replace(segment, start=start, end=file.tell(), n_turns=n_turns)
+        return replace(segment, start=start, end=file.tell(), n_turns=len(own))
 
     def _copy(self, file: BinaryIO, segment: Segment) -> Segment:
         start = file.seek(0, os.SEEK_END)

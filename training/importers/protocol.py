@@ -128,6 +128,10 @@ class Problems:
         self.counts[what] += 1
 
 
+class SourceLostError(Exception):
+    """A source could not be read to its end: it is gone, closed to this user, or damaged."""
+
+
 class Cleaner(Protocol):
     """Takes secrets and names out of a text (`masking.Masker`)."""
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from .litellm import LiteLLMImporter
 from .masking import Masker
 from .opencode import OpencodeImporter
 from .output import JsonDict, Output, Planned, Segment, known_salt
-from .protocol import ImportedTurn, Importer, Location, Problems, name_of
+from .protocol import ImportedTurn, Importer, Location, Problems, SourceLostError, name_of
 from .records import RecordsImporter, fingerprint_of
 from .rows import RowSettings, rows_of
 from .specstory import SpecStoryImporter
@@ -58,6 +59,9 @@ _HEAD_BYTES: Final = 64 * 1024
 _N_TURNS_BETWEEN_UPDATES: Final = 100
 SUBAGENT: Final = "turn of a subagent"
 NO_WORDS: Final = "prompt without words"
+UNREADABLE: Final = "file that could not be read"
+#: What reading a file may end with: it is gone, closed to this user, or a damaged database.
+READ_ERRORS: Final = (OSError, sqlite3.DatabaseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +118,10 @@ def import_turns(config: ImportConfig) -> Summary:
         was changed since, or another import writes to it.
     """
     summary = Summary()
-    sources = _sources(config, summary)
+    problems = Problems()
+    sources = _sources(config, summary, problems)
     with _locked(config.output):
-        _import(sources, config, summary)
+        _import(sources, config, summary, problems)
     return summary
 
 
@@ -135,11 +140,10 @@ def _locked(output: Path) -> Iterator[None]:
         lock.release()
 
 
-def _import(sources: Sequence[Source], config: ImportConfig, summary: Summary) -> None:
+def _import(sources: Sequence[Source], config: ImportConfig, summary: Summary, problems: Problems) -> None:
     settings = RowSettings(config.keeps_text, _salt(config))
     options = {"text": config.keeps_text, "subagents": config.with_subagents, "salt": settings.salt}
     output = Output(config.output, options)
-    problems = Problems()
     if not sources and not output.done:
         named = ", ".join(map(name_of, config.sources))
         msg = f"{named}: no log of a known kind in it; expected one of {', '.join(IMPORTERS)}."
@@ -155,6 +159,7 @@ def _import(sources: Sequence[Source], config: ImportConfig, summary: Summary) -
     for segment in written:
         summary.turns[segment.kind] += segment.n_turns
         summary.counts.update(segment.counts)
+    summary.counts.update(problems.counts)
     summary.n_turns = summary.turns.total()
     summary.n_new_turns = summary.n_turns - n_before
     summary.located = problems.located
@@ -166,18 +171,31 @@ def _salt(config: ImportConfig) -> str:
     return known_salt(config.output) or ("" if config.keeps_text else secrets.token_hex(16))
 
 
-def _sources(config: ImportConfig, summary: Summary) -> list[Source]:
+def _sources(config: ImportConfig, summary: Summary, problems: Problems) -> list[Source]:
     found: dict[tuple[str, str], Source] = {}
     for named in config.sources:
         for location, is_named in locations(named):
-            source = source_at(location, config.kind)
-            if source is not None:
-                found[source.key] = source
-            elif is_named:
-                raise InputError(unknown_log(location))
-            else:
-                summary.n_unrecognised += 1
+            with tolerated(location, problems, is_named=is_named):
+                source = source_at(location, config.kind)
+                if source is not None:
+                    found[source.key] = source
+                elif is_named:
+                    raise InputError(unknown_log(location))
+                else:
+                    summary.n_unrecognised += 1
     return [found[key] for key in sorted(found)]
+
+
+@contextmanager
+def tolerated(location: Location, problems: Problems, *, is_named: bool) -> Iterator[None]:
+    """Count a file that cannot be read as a problem, unless the user named it."""
+    try:
+        yield
+    except OSError as error:
+        if is_named:
+            msg = f"{location.name}: cannot be read ({type(error).__name__}); expected a log. Check its permissions."
+            raise InputError(msg) from error
+        problems.add(location.name, UNREADABLE)
 
 
 def source_at(location: Location, kind: str | None = None) -> Source | None:
@@ -208,7 +226,11 @@ def locations(named: str) -> Iterator[tuple[Location, bool]]:
         for folder, folders, files in os.walk(path.resolve()):
             folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
             yield from (
-                (Location(os.path.join(folder, name)), False) for name in files if name.lower().endswith(_SUFFIXES)
+                (Location(path), False)
+                for name in files
+                # A pipe would never end; a link to nothing is told as a file that cannot be read.
+                if name.lower().endswith(_SUFFIXES)
+                and (os.path.isfile(path := os.path.join(folder, name)) or not os.path.exists(path))
             )
     else:
         msg = f"{path}: no such file or folder; expected a log, a folder of logs or the URL of a store. Check the path."
@@ -257,7 +279,8 @@ def _plan(
     )
     for source in changed:
         segment = Segment(*source.key, source.fingerprint)
-        plan[source.key] = Planned(segment, _rows(source, segment.counts, config, settings, problems, bar))
+        rows = _rows(source, segment.counts, config, settings, problems, bar)
+        plan[source.key] = Planned(segment, rows, output.done.get(source.key))
     return [plan[key] for key in sorted(plan)]
 
 
@@ -272,9 +295,15 @@ def _rows(
     own = Problems(located=problems.located)
     n_bytes_before = bar.n
     on_turns = partial(_counted, bar=bar, problems=own)
-    yield from read_source(source, settings, own, with_subagents=config.with_subagents, on_turns=on_turns)
-    for what, n in own.counts.items():
-        counts[what] = counts.get(what, 0) + n
+    try:
+        yield from read_source(source, settings, own, with_subagents=config.with_subagents, on_turns=on_turns)
+    except READ_ERRORS as error:
+        # Counted for this run only: the next one reads the source again.
+        problems.add(source.location.name, UNREADABLE)
+        raise SourceLostError from error
+    finally:
+        for what, n in own.counts.items():
+            counts[what] = counts.get(what, 0) + n
     bar.update(n_bytes_before + source.size - bar.n)
 
 

@@ -18,7 +18,7 @@ from pointsman.training.importers.lines import MAX_LINE_BYTES, NOT_JSON, TOO_LON
 from pointsman.training.importers.masking import Masker
 from pointsman.training.importers.protocol import MAX_LOCATED, Location, Problems
 from pointsman.training.importers.rows import RowSettings
-from pointsman.training.importers.run import read_source, source_at
+from pointsman.training.importers.run import READ_ERRORS, UNREADABLE, read_source, source_at
 from pointsman.training.labels_from_next import votes_of
 
 from .files import batches_of, metadata_of, write_rows
@@ -74,9 +74,12 @@ def _log(piece: Piece, problems: Problems, *, with_subagents: bool) -> Iterator[
         # Clients delete old logs at any time.
         problems.add(piece.address, GONE)
         return
-    source = source_at(location, piece.kind)
-    if source is not None:
-        yield from read_source(source, _SETTINGS, problems, with_subagents=with_subagents)
+    try:
+        source = source_at(location, piece.kind)
+        if source is not None:
+            yield from read_source(source, _SETTINGS, problems, with_subagents=with_subagents)
+    except READ_ERRORS:
+        problems.add(location.name, UNREADABLE)
 
 
 def _turns(piece: Piece, problems: Problems) -> Iterator[JsonDict]:
@@ -113,6 +116,9 @@ def _features(row: JsonDict, prompt: str, context: tuple[Message, ...]) -> JsonD
 
 
 def _lines(piece: Piece, problems: Problems) -> Iterator[tuple[int, bytes]]:
+    if not Path(piece.address).is_file():
+        problems.add(piece.address, GONE)
+        return
     with open(piece.address, "rb") as file:
         file.seek(piece.start)
         while (offset := file.tell()) < piece.end and (line := file.readline(MAX_LINE_BYTES)):

@@ -4,10 +4,13 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import tracemalloc
+from contextlib import closing
+from itertools import islice
 
 import pytest
 from filelock import FileLock
@@ -19,6 +22,7 @@ from pointsman.classifier.commands import main
 from pointsman.classifier.errors import InputError
 from pointsman.training.datasets import read_examples, read_readings
 from pointsman.training.importers import claude_code
+from pointsman.training.importers.lines import as_value
 from pointsman.training.importers.protocol import Location, Problems
 from pointsman.training.importers.run import IMPORTERS, ImportConfig, _counted, import_turns
 
@@ -183,6 +187,89 @@ def test_broken_line_is_counted_and_located(tmp_path):
     summary, rows = run(tmp_path, path)
     assert (len(rows), summary.counts["not a JSON object"]) == (3, 1)
     assert summary.located == [f"{path}:12: not a JSON object"]
+
+
+def test_half_a_character_costs_no_turn(tmp_path):
+    log = (
+        logs.ClaudeLog().prompt("Mend the emoji \ud83d please").answer("Mended \udc00.").prompt("And \ud83d\ude00 too")
+    )
+    _, (first, second) = run(tmp_path, log.write(tmp_path))
+    assert first["prompt"] == "Mend the emoji \N{REPLACEMENT CHARACTER} please"
+    assert second["context"][-1]["text"] == "Mended \N{REPLACEMENT CHARACTER}."
+    assert second["prompt"] == "And \N{GRINNING FACE} too"
+
+
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\uD83D\u0041", rb"\udc00", "\ud83d".encode("utf-8", "surrogatepass")])
+def test_value_with_half_a_character_can_be_written(half):
+    value = as_value(b'{"a": ["x' + half + rb'y", "\\ud83d", "\ud83d\ude00"]}')
+    assert value["a"][1:] == [r"\ud83d", "\N{GRINNING FACE}"]
+    assert value["a"][0].startswith("x\N{REPLACEMENT CHARACTER}")
+    assert value["a"][0].encode()
+
+
+def test_link_to_nothing_in_a_folder_costs_no_other_log(tmp_path, folder):
+    (folder / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / "pipe.jsonl")
+    summary, rows = run(tmp_path, folder)
+    assert (len(rows), summary.counts["file that could not be read"]) == (14, 1)
+    assert summary.located == [f"{folder}/gone.jsonl: file that could not be read"]
+
+
+def without(monkeypatch, kind, path):
+    """Delete a log while it is read, after two of its turns."""
+    importer = IMPORTERS[kind]
+
+    def turns(location, cleaner, problems):
+        yield from islice(importer.turns(location, cleaner, problems), 2)
+        path.unlink()
+        yield from importer.turns(location, cleaner, problems)
+
+    lossy = type(importer)()
+    monkeypatch.setattr(lossy, "turns", turns)
+    monkeypatch.setitem(IMPORTERS, kind, lossy)
+
+
+def test_log_that_is_lost_while_it_is_read_keeps_what_was_read(tmp_path, folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        without(patch, "claude-code", folder / "claude-code" / "log.jsonl")
+        summary, rows = run(tmp_path, folder)
+    assert (summary.turns["claude-code"], len(rows)) == (1, 12)
+    assert summary.counts["file that could not be read"] == 1
+    sample("claude-code", folder / "claude-code")
+    summary, rows = run(tmp_path, folder)
+    assert (summary.turns["claude-code"], summary.n_unchanged, summary.counts["file that could not be read"]) == (
+        3,
+        5,
+        0,
+    )
+
+
+def test_log_that_is_lost_while_it_is_read_again_keeps_its_turns(tmp_path, folder, monkeypatch):
+    _, before = run(tmp_path, folder)
+    with (folder / "codex" / "log.jsonl").open("a") as file:
+        file.write("\n")
+    without(monkeypatch, "codex", folder / "codex" / "log.jsonl")
+    summary, after = run(tmp_path, folder)
+    assert after == before
+    assert summary.counts["file that could not be read"] == 1
+
+
+def test_damaged_database_costs_no_other_log(tmp_path, folder):
+    path = folder / "opencode" / "opencode.db"
+    data = bytearray(path.read_bytes())
+    data[4096 * 2 :] = b"\xff" * (len(data) - 4096 * 2)
+    path.write_bytes(data)
+    summary, _ = run(tmp_path, folder)
+    assert summary.n_turns - summary.turns["opencode"] == 12
+    assert summary.counts["file that could not be read"] == 1
+
+
+def test_text_of_a_database_that_is_no_utf8_is_read(tmp_path):
+    path = logs.opencode_database(tmp_path / "opencode.db")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE part SET data = CAST(replace(data, 'hexagons', 'hex' || x'ff') AS TEXT)")
+        db.commit()
+    assert run(tmp_path, path)[1][0]["prompt"] == "Draw the map with hex\N{REPLACEMENT CHARACTER}"
 
 
 def test_memory_does_not_grow_with_the_log(tmp_path, monkeypatch):

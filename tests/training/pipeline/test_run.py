@@ -200,6 +200,30 @@ def test_odd_values_cost_no_row(run, tmp_path):
     assert (row["position"], row["usage"], row["models"], row["context"]) == (None, None, ["m"], [])
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"next": {"similarity": "high"}}, {"next": {"model": "opus"}, "models": 3}, {"position": 2**70}],
+    ids=["similarity", "models", "position"],
+)
+def test_odd_sign_costs_no_row(run, tmp_path, odd):
+    run(write_turns(tmp_path / "t.jsonl", [turn(1) | odd]), scores=False, bundle=None)
+    assert list(read_output(tmp_path / "out")) == ["t1"]
+
+
+def test_half_a_character_costs_no_row(run, tmp_path):
+    run(write_turns(tmp_path / "t.jsonl", [turn(1, "Mend the emoji \ud83d please")]), scores=False, bundle=None)
+    assert read_output(tmp_path / "out")["t1"]["prompt"] == "Mend the emoji \N{REPLACEMENT CHARACTER} please"
+
+
+def test_file_that_cannot_be_read_costs_no_other(run, tmp_path):
+    (tmp_path / "logs").mkdir()
+    write_turns(tmp_path / "logs" / "t.jsonl", [turn(1)])
+    (tmp_path / "logs" / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    summary = run(tmp_path / "logs", scores=False, bundle=None)
+    assert (summary.n_kept, dict(summary.left_out)) == (1, {"file that could not be read": 1})
+    assert summary.located == [f"{tmp_path}/logs/gone.jsonl: file that could not be read"]
+
+
 def test_no_planted_secret_is_on_disk(run, tmp_path):
     rows = [
         turn(n, f"use {secret} now", context=[{"role": "user", "text": secret}])

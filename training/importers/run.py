@@ -226,11 +226,11 @@ def locations(named: str) -> Iterator[tuple[Location, bool]]:
         for folder, folders, files in os.walk(path.resolve()):
             folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
             yield from (
-                (Location(path), False)
+                (Location(log), False)
                 for name in files
                 # A pipe would never end; a link to nothing is told as a file that cannot be read.
                 if name.lower().endswith(_SUFFIXES)
-                and (os.path.isfile(path := os.path.join(folder, name)) or not os.path.exists(path))
+                and (os.path.isfile(log := os.path.join(folder, name)) or not os.path.exists(log))
             )
     else:
         msg = f"{path}: no such file or folder; expected a log, a folder of logs or the URL of a store. Check the path."

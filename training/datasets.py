@@ -122,7 +122,7 @@ def _example(path: Path, number: int, line: str, readings: Readings) -> Example:
         group=str(row.get("group") or row.get("source") or path.stem),
         lang=str(row.get("lang", "en")),
         prompt=prompt,
-        context=_context(path, number, row.get("context", [])),
+        context=read_context(path, number, row.get("context", [])),
         labels={head: _label(path, number, row, head) for head in HEADS},
         certainty=_certainty(row),
         position=_position(path, number, row.get("position")),
@@ -144,7 +144,8 @@ def _position(path: Path, number: int, value: Any) -> int | None:
     raise InputError(msg)
 
 
-def _context(path: Path, number: int, value: Any) -> tuple[Message, ...]:
+def read_context(path: Path, number: int, value: Any) -> tuple[Message, ...]:
+    """Read the messages before a prompt; an InputError names the file and the line of anything else."""
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         msg = f'{path}:{number}: context: expected a list of {{"role", "text"}}, got {type(value).__name__}.'
         raise InputError(msg)

@@ -62,8 +62,13 @@ def _tool(row: Row, name: str) -> Any:
     return tools.get(name) if isinstance(tools, Mapping) else None
 
 
+def _similarity(row: Row) -> float | None:
+    value = _next(row, "similarity")
+    return float(value) if isinstance(value, int | float) else None
+
+
 def _is_new_subject(row: Row) -> bool:
-    similarity = _next(row, "similarity")
+    similarity = _similarity(row)
     return similarity is not None and similarity < _NEW_SUBJECT
 
 
@@ -84,7 +89,7 @@ def _repeated_error(row: Row) -> int:
 
 
 def _repeated_request(row: Row) -> int:
-    return FAILED if _next(row, "is_repeat") or (_next(row, "similarity") or 0.0) > _SAME_REQUEST else SILENT
+    return FAILED if _next(row, "is_repeat") or (_similarity(row) or 0.0) > _SAME_REQUEST else SILENT
 
 
 def _abandoned(row: Row) -> int:
@@ -102,7 +107,7 @@ def _revert(row: Row) -> int:
 def _escalation(row: Row) -> int:
     """Notice that the person took a larger model for the same subject."""
     models, following = row.get("models"), _next(row, "model")
-    if not models or not following or _is_new_subject(row):
+    if not isinstance(models, list) or not models or not following or _is_new_subject(row):
         return SILENT
     return FAILED if _size(str(following)) > _size(str(models[-1])) else SILENT
 
@@ -182,17 +187,21 @@ def label_turns(rows: Sequence[Row]) -> tuple[list[TurnLabel], list[SourceReport
         `failed` or `worked` with the probability of that label; turns without a vote are left out.
     sources : list of SourceReport
     """
-    votes = votes_of(rows)
+    return label_votes([str(row["id"]) for row in rows], votes_of(rows))
+
+
+def label_votes(ids: Sequence[str], votes: VoteArray) -> tuple[list[TurnLabel], list[SourceReport]]:
+    """Do what `label_turns` does from the votes alone, shape (n_ids, n_sources)."""
     model = fit_outcomes(votes)
     names = tuple(SOURCES)
     labels = []
-    for row, cast, failed in zip(rows, votes, model.probabilities(votes)[:, FAILED].tolist(), strict=True):
+    for name, cast, failed in zip(ids, votes, model.probabilities(votes)[:, FAILED].tolist(), strict=True):
         if (cast == SILENT).all():
             continue
         label = FAILED if failed >= 0.5 else WORKED
-        sources = tuple(name for name, vote in zip(names, cast, strict=True) if vote == label)
+        sources = tuple(source for source, vote in zip(names, cast, strict=True) if vote == label)
         confidence = round(float(failed if label == FAILED else 1 - failed), 4)
-        labels.append(TurnLabel(str(row["id"]), LABELS[label], confidence, sources))
+        labels.append(TurnLabel(name, LABELS[label], confidence, sources))
     n_votes = (votes != SILENT).sum(axis=0)
     accuracies = model.accuracies()
     reports = [SourceReport(n, int(k), round(float(a), 3)) for n, k, a in zip(names, n_votes, accuracies, strict=True)]

@@ -21,8 +21,9 @@ from pointsman.classifier.errors import InputError
 from pointsman.classifier.labels import HEADS
 from pointsman.classifier.text import text_of
 
-from .datasets import digest_of, read_examples, read_readings
+from .datasets import digest_of, read_context, read_examples, read_readings
 from .embedding_cache import text_digest
+from .importers.lines import as_object
 
 TRAIN: Final = "train.jsonl"
 RECENT: Final = "recent.jsonl"
@@ -154,17 +155,16 @@ def _labelled(path: Path, readings: Mapping[str, Mapping[str, str]], counts: Cou
     if not path.is_file():
         msg = f"{path}: no such file; expected labelled turns as JSONL. Check --data."
         raise InputError(msg)
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            try:
-                row = dict(json.loads(line))
-            except (ValueError, TypeError) as error:
-                msg = (
-                    f"{path}:{number}: no JSON object ({type(error).__name__}); expected one a line. Correct the line."
-                )
-                raise InputError(msg) from error
+            row: JsonDict | None = as_object(line)
+            if row is None:
+                msg = f"{path}:{number}: no JSON object; expected one a line. Correct the line."
+                raise InputError(msg)
+            if row.get("context") is not None:
+                read_context(path, number, row["context"])
             row |= readings.get(str(row.get("id")), {})
             if not isinstance(row.get("prompt"), str):
                 counts[f"without text, left out: {path.name}"] += 1

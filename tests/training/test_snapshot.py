@@ -93,6 +93,19 @@ def test_broken_line_is_located(tmp_path, line, words):
         take_snapshot(tmp_path / "s", Sources(data=(data,)))
 
 
+@pytest.mark.parametrize("context", [["x"], "x", {"role": "user"}], ids=["text", "no list", "message"])
+def test_context_of_another_form_is_located(tmp_path, context):
+    data = write(tmp_path / "a.jsonl", row(1), row(2, context=context))
+    with pytest.raises(InputError, match=r"a\.jsonl:2: context: expected a list"):
+        take_snapshot(tmp_path / "s", Sources(data=(data,)))
+
+
+def test_half_a_character_costs_no_row(tmp_path):
+    data = write(tmp_path / "a.jsonl", row(1, prompt="mend \ud83d please"))
+    (kept,) = rows_of(take_snapshot(tmp_path / "s", Sources(data=(data,))).train)
+    assert kept["prompt"] == "mend \N{REPLACEMENT CHARACTER} please"
+
+
 def test_nothing_labelled_is_refused(tmp_path):
     data = write(tmp_path / "a.jsonl", {"id": "a", "prompt": "bare"})
     with pytest.raises(InputError, match=r"no labelled turn in a\.jsonl; expected rows with category"):

@@ -12,7 +12,10 @@ SQLITE_HEAD: Final = "SQLite format 3"
 
 def connect_readonly(location: Location) -> sqlite3.Connection:
     """Open a database that its owner may be writing to."""
-    return sqlite3.connect(f"file:{quote(location.address)}?mode=ro", uri=True)
+    connection = sqlite3.connect(f"file:{quote(location.address)}?mode=ro", uri=True)
+    # One bad byte in a tool's output is no reason to lose the database.
+    connection.text_factory = lambda data: data.decode("utf-8", "replace")
+    return connection
 
 
 def tables_of(location: Location) -> set[str]:

@@ -10,10 +10,9 @@ from typing import Final
 
 from pointsman.classifier.assessment import Message
 from pointsman.classifier.labels import HEADS
-from pointsman.classifier.request import parse_body
 from pointsman.classifier.story import cut_message
 
-from .lines import MAX_LINE_BYTES, as_dict, as_object, as_text, read_rows
+from .lines import MAX_LINE_BYTES, as_dict, as_object, as_text, as_value, read_rows
 from .protocol import Cleaner, ImportedTurn, Location, Problems
 
 _BATCH_ROWS: Final = 500
@@ -65,7 +64,7 @@ class LabelledImporter:
 
 def _context(value: object, cleaner: Cleaner) -> tuple[Message, ...]:
     if isinstance(value, str):
-        value = parse_body(value)[0]
+        value = as_value(value)
     entries = map(as_dict, value) if isinstance(value, list) else ()
     return tuple(
         cut_message(str(entry.get("role", "user")), cleaner.clean(text))
@@ -100,5 +99,5 @@ def _parquet_rows(name: str, problems: Problems) -> Iterator[tuple[str, Mapping[
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{name}: row {number}", row
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         problems.add(f"{name}: after row {number}", f"not readable as Parquet ({type(error).__name__})")

@@ -1,7 +1,10 @@
 """Lines of a log as JSON objects: a broken line is counted and located, never fatal."""
 
+import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
+
+import orjson
 
 from pointsman.classifier.request import parse_body
 
@@ -12,6 +15,11 @@ MAX_LINE_BYTES: Final = 64 * 2**20
 
 NOT_JSON: Final = "not a JSON object"
 TOO_LONG: Final = f"line longer than {MAX_LINE_BYTES // 2**20} MiB"
+#: Escapes of JSON; of a pair of surrogates both, and one that stands alone, which no text can hold, by name.
+_ESCAPE: Final = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<alone>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
 
 
 def read_rows(location: Location, problems: Problems) -> Iterator[tuple[int, dict[str, object]]]:
@@ -45,8 +53,23 @@ def _skip_line(file: BinaryIO) -> None:
 
 def as_object(text: bytes | str) -> dict[str, object] | None:
     """Parse one JSON object; None when it is none."""
-    value, _ = parse_body(text.replace(b"\0", b"") if isinstance(text, bytes) else text)
+    value = as_value(text)
     return value if isinstance(value, dict) else None
+
+
+def as_value(text: bytes | str) -> object:
+    """Parse JSON; None when it is none. Half a character, cut out of a pair by its client, is a replacement character.
+
+    JSON may name such a half, but neither UTF-8 nor a file of turns can hold it.
+    """
+    text = text.replace(b"\0", b"") if isinstance(text, bytes) else text
+    try:
+        return orjson.loads(text)
+    except ValueError:
+        pass
+    text = text.decode("utf-8-sig", "replace") if isinstance(text, bytes) else text
+    text = text.encode("utf-8", "replace").decode()
+    return parse_body(_ESCAPE.sub(lambda found: r"\ufffd" if found["alone"] else found[0], text))[0]
 
 
 def as_dict(value: object) -> dict[str, object]:

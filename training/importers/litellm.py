@@ -12,11 +12,11 @@ from typing import Any, BinaryIO, Final
 
 from pointsman.classifier.assessment import Kind, Message, Turn
 from pointsman.classifier.conversation import CALL, Item, read_conversation
-from pointsman.classifier.request import parse_body, read_request
+from pointsman.classifier.request import read_request
 from pointsman.classifier.story import Story, context_before
 from pointsman.classifier.text import MAX_CONTEXT_MESSAGES
 
-from .lines import MAX_LINE_BYTES, NOT_JSON, as_amount, as_count, as_dict, as_object, as_text
+from .lines import MAX_LINE_BYTES, NOT_JSON, as_amount, as_count, as_dict, as_object, as_text, as_value
 from .open_turns import OpenTurns
 from .protocol import Cleaner, ImportedTurn, Location, Problems, Usage
 
@@ -130,8 +130,8 @@ def _body(row: Mapping[str, object]) -> dict[str, object] | None:
 def _value(field: object) -> object:
     """Return a field parsed: CSV and some exports hold JSON as text."""
     if isinstance(field, str) and field[:1] in '{["-0123456789':
-        value, reason = parse_body(field)
-        return field if reason else value
+        value = as_value(field)
+        return field if value is None else value
     return field
 
 

@@ -18,11 +18,14 @@ import orjson
 
 from pointsman.classifier.errors import InputError
 
+from .protocol import SourceLostError, name_of
+
 CURSOR_FORMAT: Final = 1
 A_COPY: Final = "copy of a turn in another log"
 #: What an option is called where it is given.
 _FLAGS: Final = {"text": "--no-text", "subagents": "--subagents", "salt": "--salt"}
 _COPY_BYTES: Final = 2**20
+_PRIVATE: Final = 0o600
 _ID: Final = re.compile(rb'\{"id":"((?:[^"\\]|\\.)*)"')
 
 
@@ -51,11 +54,13 @@ JsonDict = dict[str, object]
 class Planned:
     """A segment to be written: from new rows, or, without any, a copy of what is there.
 
-    The rows may fill the segment's `counts` until they end.
+    The rows may fill the segment's `counts` until they end. Where they end with a `SourceLostError`, the earlier
+    segment of the source stays; without one, the rows until there do, and the source counts as changed.
     """
 
     segment: Segment
     rows: Iterable[JsonDict] | None = None
+    earlier: Segment | None = None
 
 
 class Output:
@@ -84,7 +89,7 @@ class Output:
                 if planned.rows is None:
                     segment = self._copy(file, planned.segment)
                 else:
-                    segment = self._write_rows(file, planned.rows, planned.segment)
+                    segment = self._write_rows(file, planned.rows, planned)
                 os.fsync(file.fileno())
                 _append(cursor, {"segment": asdict(segment)})
                 written.append(segment)
@@ -106,26 +111,35 @@ class Output:
                 kept.append(segment)
         with open(self._partial, "ab") as file:
             file.truncate(kept[-1].end if kept else 0)
-        with open(self._partial_cursor, "wb") as cursor:
+        with _private(self._partial_cursor) as cursor:
             _append(cursor, {"pointsman_import": CURSOR_FORMAT, "options": self._options})
             for segment in kept:
                 _append(cursor, {"segment": asdict(segment)})
                 self._read_ids(self._partial, segment)
         return kept
 
-    def _write_rows(self, file: BinaryIO, rows: Iterable[JsonDict], segment: Segment) -> Segment:
+    def _write_rows(self, file: BinaryIO, rows: Iterable[JsonDict], planned: Planned) -> Segment:
+        segment = planned.segment
         start = file.seek(0, os.SEEK_END)
-        n_turns = 0
-        for row in rows:
-            name = str(row["id"]).encode()
-            if name in self._ids:
-                segment.counts[A_COPY] = segment.counts.get(A_COPY, 0) + 1
-                continue
-            self._ids.add(name)
-            file.write(orjson.dumps(row) + b"\n")
-            n_turns += 1
+        own: set[bytes] = set()
+        try:
+            for row in rows:
+                name = str(row["id"]).encode()
+                if name in self._ids:
+                    segment.counts[A_COPY] = segment.counts.get(A_COPY, 0) + 1
+                    continue
+                self._ids.add(name)
+                own.add(name)
+                file.write(orjson.dumps(row) + b"\n")
+        except SourceLostError:
+            file.flush()
+            if planned.earlier is not None:
+                self._ids -= own
+                file.truncate(start)
+                return self._copy(file, planned.earlier)
+            segment = replace(segment, fingerprint="")
         file.flush()
-        return replace(segment, start=start, end=file.tell(), n_turns=n_turns)
+        return replace(segment, start=start, end=file.tell(), n_turns=len(own))
 
     def _copy(self, file: BinaryIO, segment: Segment) -> Segment:
         start = file.seek(0, os.SEEK_END)
@@ -171,7 +185,39 @@ class Output:
             found = f"{self._path} was imported with other options ({names}); expected the same."
             msg = f"{found} Give {names} as it was, or name another file."
             raise InputError(msg)
-        return {segment.key: segment for segment in _segments(self._cursor)}
+        return self._clean_cursor(header, complete)
+
+    def _clean_cursor(self, header: dict[str, Any], complete: int) -> Segments:
+        """Write a cursor anew that holds a URL with its password, as earlier versions wrote it."""
+        lines = [line["segment"] for line in _lines(self._cursor) if "segment" in line]
+        done: Segments = {}
+        for segment in _segments(self._cursor):
+            known = done.get(segment.key)
+            done[segment.key] = segment if known is None else _joined(known, segment)
+        if any(line["address"] != name_of(line["address"]) for line in lines):
+            scratch = self._cursor.with_name(f"{self._cursor.name}.new")
+            with _private(scratch) as cursor:
+                _append(cursor, header)
+                for segment in done.values():
+                    _append(cursor, {"segment": asdict(segment)})
+                _append(cursor, {"complete": complete})
+            os.replace(scratch, self._cursor)
+        self._cursor.chmod(_PRIVATE)
+        return done
+
+
+def _joined(earlier: Segment, later: Segment) -> Segment:
+    """Make one of two segments of a store that was read with two passwords; it is read again when it is named."""
+    if earlier.end != later.start:
+        return replace(later, fingerprint="")
+    n_turns = earlier.n_turns + later.n_turns
+    return replace(later, fingerprint="", start=earlier.start, n_turns=n_turns)
+
+
+def _private(path: Path) -> BinaryIO:
+    """Open a new file that nobody else may read: a cursor holds the salt and says what lies where."""
+    path.unlink(missing_ok=True)
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, _PRIVATE))
 
 
 def cursor_of(path: Path) -> Path:
@@ -213,7 +259,8 @@ def _header(cursor: Path) -> dict[str, Any] | None:
 
 
 def _segments(cursor: Path) -> list[Segment]:
-    return [Segment(**line["segment"]) for line in _lines(cursor) if "segment" in line]
+    segments = [Segment(**line["segment"]) for line in _lines(cursor) if "segment" in line]
+    return [replace(segment, address=name_of(segment.address)) for segment in segments]
 
 
 def _complete(cursor: Path) -> int | None:

@@ -4,15 +4,21 @@ An importer reads one kind of log and knows nothing of masking, features, ids or
 in memory is bounded by one line and the last messages of the open conversations, never by the length of the log.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Protocol
+from urllib.parse import parse_qsl, urlencode
 
 from pointsman.classifier.assessment import Kind, Message
 
 #: How many unreadable places are named; the rest is counted only.
 MAX_LOCATED: Final = 20
+# As SQLAlchemy reads a URL: a password may hold what else would end the server's name.
+_USER: Final = re.compile(r"^[^:/]*(?::[^@]*)?@")
+#: Of the options in a URL, those that name the store and not its reader.
+_SAYS_WHERE: Final = frozenset({"host", "hostaddr", "port", "dbname", "service", "options"})
 
 
 @dataclass(slots=True)
@@ -122,6 +128,10 @@ class Problems:
         self.counts[what] += 1
 
 
+class SourceLostError(Exception):
+    """A source could not be read to its end: it is gone, closed to this user, or damaged."""
+
+
 class Cleaner(Protocol):
     """Takes secrets and names out of a text (`masking.Masker`)."""
 
@@ -139,6 +149,21 @@ class Location:
     @property
     def is_url(self) -> bool:
         return "://" in self.address
+
+    @property
+    def name(self) -> str:
+        """What a source is known by: its path, or its URL without who reads it and how."""
+        return name_of(self.address)
+
+
+def name_of(address: str) -> str:
+    """Take user, password and options out of a URL: what stays says which store it is, whoever reads it."""
+    if "://" not in address:
+        return address
+    scheme, _, rest = address.partition("://")
+    place, _, query = _USER.sub("", rest).partition("?")
+    kept = [(key, value) for key, value in parse_qsl(query) if key in _SAYS_WHERE]
+    return f"{scheme}://{place}{'?' * bool(kept)}{urlencode(kept, safe='/:,')}"
 
 
 class Importer(Protocol):

@@ -121,7 +121,11 @@ def _next(seen: _Seen, following: _Seen, settings: RowSettings) -> JsonDict:
 def _id(turn: ImportedTurn, kind: str, settings: RowSettings) -> str:
     if kind == "labelled" and turn.uid is not None:
         return turn.uid
-    name = turn.uid if turn.uid is not None else (turn.session, turn.position)
+    name: object = turn.uid if turn.uid is not None else (turn.session, turn.position)
+    if kind == "labelled":
+        # Two files count their rows alike: only the words tell such rows apart.
+        said = [part for message in turn.context for part in (message.role, message.text)]
+        name = (name, hash_parts(turn.prompt, *said))
     # Some sources name a turn by a hash of its words: without text, the salt guards the id, too.
     return hash_parts("turn", "" if settings.keeps_text else settings.salt, kind, name)[:_HASH_CHARS]
 

@@ -2,13 +2,16 @@
 
 import os
 import secrets
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from pointsman.classifier.assessment import Kind
@@ -22,7 +25,7 @@ from .litellm import LiteLLMImporter
 from .masking import Masker
 from .opencode import OpencodeImporter
 from .output import JsonDict, Output, Planned, Segment, known_salt
-from .protocol import ImportedTurn, Importer, Location, Problems
+from .protocol import ImportedTurn, Importer, Location, Problems, SourceLostError, name_of
 from .records import RecordsImporter, fingerprint_of
 from .rows import RowSettings, rows_of
 from .specstory import SpecStoryImporter
@@ -48,7 +51,7 @@ PLACES: Final = {
     "opencode": "~/.local/share/opencode/opencode.db",
 }
 #: Part of every fingerprint: a source is read again by a version that reads it otherwise.
-READER_VERSION: Final = 3
+READER_VERSION: Final = 4
 
 _SUFFIXES: Final = (".jsonl", ".md", ".csv", ".tsv", ".parquet", ".db", ".sqlite")
 _SKIPPED_FOLDERS: Final = frozenset({".git", "node_modules", ".venv", "__pycache__"})
@@ -56,6 +59,9 @@ _HEAD_BYTES: Final = 64 * 1024
 _N_TURNS_BETWEEN_UPDATES: Final = 100
 SUBAGENT: Final = "turn of a subagent"
 NO_WORDS: Final = "prompt without words"
+UNREADABLE: Final = "file that could not be read"
+#: What reading a file may end with: it is gone, closed to this user, or a damaged database.
+READ_ERRORS: Final = (OSError, sqlite3.DatabaseError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class Source:
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.importer.kind, self.location.address
+        return self.importer.kind, self.location.name
 
 
 def import_turns(config: ImportConfig) -> Summary:
@@ -109,16 +115,38 @@ def import_turns(config: ImportConfig) -> Summary:
     ------
     InputError
         A source is missing or of no known kind, a folder holds no log, or the output is not one of this command, or
-        was changed since.
+        was changed since, or another import writes to it.
     """
     summary = Summary()
-    sources = _sources(config, summary)
+    problems = Problems()
+    sources = _sources(config, summary, problems)
+    with _locked(config.output):
+        _import(sources, config, summary, problems)
+    return summary
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{output}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        msg = f"another import writes to {output}; expected one at a time. Wait for it, or name another file."
+        raise InputError(msg) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _import(sources: Sequence[Source], config: ImportConfig, summary: Summary, problems: Problems) -> None:
     settings = RowSettings(config.keeps_text, _salt(config))
     options = {"text": config.keeps_text, "subagents": config.with_subagents, "salt": settings.salt}
     output = Output(config.output, options)
-    problems = Problems()
     if not sources and not output.done:
-        msg = f"{', '.join(config.sources)}: no log of a known kind in it; expected one of {', '.join(IMPORTERS)}."
+        named = ", ".join(map(name_of, config.sources))
+        msg = f"{named}: no log of a known kind in it; expected one of {', '.join(IMPORTERS)}."
         raise InputError(f"{msg} Check the path, or name a file and set --kind.")
     plan = _plan(sources, output, config, settings, problems)
     summary.n_sources = len(sources)
@@ -131,10 +159,10 @@ def import_turns(config: ImportConfig) -> Summary:
     for segment in written:
         summary.turns[segment.kind] += segment.n_turns
         summary.counts.update(segment.counts)
+    summary.counts.update(problems.counts)
     summary.n_turns = summary.turns.total()
     summary.n_new_turns = summary.n_turns - n_before
     summary.located = problems.located
-    return summary
 
 
 def _salt(config: ImportConfig) -> str:
@@ -143,18 +171,31 @@ def _salt(config: ImportConfig) -> str:
     return known_salt(config.output) or ("" if config.keeps_text else secrets.token_hex(16))
 
 
-def _sources(config: ImportConfig, summary: Summary) -> list[Source]:
+def _sources(config: ImportConfig, summary: Summary, problems: Problems) -> list[Source]:
     found: dict[tuple[str, str], Source] = {}
     for named in config.sources:
         for location, is_named in locations(named):
-            source = source_at(location, config.kind)
-            if source is not None:
-                found[source.key] = source
-            elif is_named:
-                raise InputError(unknown_log(location))
-            else:
-                summary.n_unrecognised += 1
+            with tolerated(location, problems, is_named=is_named):
+                source = source_at(location, config.kind)
+                if source is not None:
+                    found[source.key] = source
+                elif is_named:
+                    raise InputError(unknown_log(location))
+                else:
+                    summary.n_unrecognised += 1
     return [found[key] for key in sorted(found)]
+
+
+@contextmanager
+def tolerated(location: Location, problems: Problems, *, is_named: bool) -> Iterator[None]:
+    """Count a file that cannot be read as a problem, unless the user named it."""
+    try:
+        yield
+    except OSError as error:
+        if is_named:
+            msg = f"{location.name}: cannot be read ({type(error).__name__}); expected a log. Check its permissions."
+            raise InputError(msg) from error
+        problems.add(location.name, UNREADABLE)
 
 
 def source_at(location: Location, kind: str | None = None) -> Source | None:
@@ -168,7 +209,7 @@ def source_at(location: Location, kind: str | None = None) -> Source | None:
 
 def unknown_log(location: Location) -> str:
     """Say that a source is of no known kind."""
-    return f"{location.address}: no log of a known kind; expected one of {', '.join(IMPORTERS)}. Set --kind."
+    return f"{location.name}: no log of a known kind; expected one of {', '.join(IMPORTERS)}. Set --kind."
 
 
 def locations(named: str) -> Iterator[tuple[Location, bool]]:
@@ -185,7 +226,11 @@ def locations(named: str) -> Iterator[tuple[Location, bool]]:
         for folder, folders, files in os.walk(path.resolve()):
             folders[:] = [name for name in folders if name not in _SKIPPED_FOLDERS]
             yield from (
-                (Location(os.path.join(folder, name)), False) for name in files if name.lower().endswith(_SUFFIXES)
+                (Location(log), False)
+                for name in files
+                # A pipe would never end; a link to nothing is told as a file that cannot be read.
+                if name.lower().endswith(_SUFFIXES)
+                and (os.path.isfile(log := os.path.join(folder, name)) or not os.path.exists(log))
             )
     else:
         msg = f"{path}: no such file or folder; expected a log, a folder of logs or the URL of a store. Check the path."
@@ -234,7 +279,8 @@ def _plan(
     )
     for source in changed:
         segment = Segment(*source.key, source.fingerprint)
-        plan[source.key] = Planned(segment, _rows(source, segment.counts, config, settings, problems, bar))
+        rows = _rows(source, segment.counts, config, settings, problems, bar)
+        plan[source.key] = Planned(segment, rows, output.done.get(source.key))
     return [plan[key] for key in sorted(plan)]
 
 
@@ -249,9 +295,15 @@ def _rows(
     own = Problems(located=problems.located)
     n_bytes_before = bar.n
     on_turns = partial(_counted, bar=bar, problems=own)
-    yield from read_source(source, settings, own, with_subagents=config.with_subagents, on_turns=on_turns)
-    for what, n in own.counts.items():
-        counts[what] = counts.get(what, 0) + n
+    try:
+        yield from read_source(source, settings, own, with_subagents=config.with_subagents, on_turns=on_turns)
+    except READ_ERRORS as error:
+        # Counted for this run only: the next one reads the source again.
+        problems.add(source.location.name, UNREADABLE)
+        raise SourceLostError from error
+    finally:
+        for what, n in own.counts.items():
+            counts[what] = counts.get(what, 0) + n
     bar.update(n_bytes_before + source.size - bar.n)
 
 

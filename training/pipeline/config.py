@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 Engine = Literal["local", "ray"]
 ENGINES: Final[tuple[Engine, ...]] = ("local", "ray")
 #: Part of every key: a part is made again by a version that makes it otherwise.
-PIPELINE_VERSION: Final = 1
+PIPELINE_VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

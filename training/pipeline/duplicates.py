@@ -21,9 +21,8 @@ import pyarrow.parquet as pq
 
 from .config import Folder, PipelineConfig, key_of
 from .files import PARTIAL, write_rows, write_text
-from .outcomes import first_signs, label_patterns
+from .outcomes import label_patterns
 from .plan import Part
-from .reading import signs_in
 from .words import similarity
 
 #: Why a turn is a copy.
@@ -195,7 +194,7 @@ def _search(database: Any, folder: Folder, parts: Sequence[Part], config: Pipeli
         n_turns=database.execute("SELECT count(*) FROM turns").fetchone()[0],
         n_copies=dict.fromkeys(REASONS, 0) | dict(database.execute(_BY_REASON).fetchall()),
         dropped=dict(database.execute(_DROPPED).fetchall()),
-        outcomes=_judge(database, folder, parts),
+        outcomes=_judge(database, folder),
     )
 
 
@@ -213,11 +212,10 @@ def _compare(database: Any, path: Path, least: float) -> None:
     path.unlink()
 
 
-def _judge(database: Any, folder: Folder, parts: Sequence[Part]) -> list[dict[str, Any]]:
+def _judge(database: Any, folder: Folder) -> list[dict[str, Any]]:
     """Label the turns that are no copies by what came next; write `outcomes.parquet`."""
     counts = {tuple(votes): n for votes, n in database.execute(_VOTES).fetchall()}
-    signs = first_signs(signs_in(folder.rows(part.key)) for part in parts)
-    labels, reports = label_patterns(counts, signs)
+    labels, reports = label_patterns(counts)
     rows = [
         {"votes": list(votes), "label": label.label, "confidence": label.confidence, "sources": list(label.sources)}
         for votes, label in labels.items()

@@ -13,8 +13,8 @@ from typing import Final
 
 from pointsman.classifier.errors import InputError
 from pointsman.training.importers.lines import MAX_LINE_BYTES, as_object
-from pointsman.training.importers.protocol import Location
-from pointsman.training.importers.run import Source, locations, source_at, unknown_log
+from pointsman.training.importers.protocol import Location, Problems
+from pointsman.training.importers.run import Source, locations, source_at, tolerated, unknown_log
 from pointsman.training.labels_from_next import SOURCES
 
 from .config import PIPELINE_VERSION, PipelineConfig, key_of
@@ -49,10 +49,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All parts, and how many files were passed over as no log."""
+    """All parts, how many files were passed over as no log, and which could not be read."""
 
     parts: tuple[Part, ...]
     n_unrecognised: int
+    problems: Problems
 
 
 def plan_of(config: PipelineConfig) -> Plan:
@@ -65,27 +66,30 @@ def plan_of(config: PipelineConfig) -> Plan:
     """
     found: dict[tuple[str, str], Source | Location] = {}
     n_unrecognised = 0
+    problems = Problems()
     for named in config.sources:
         for location, is_named in locations(named):
-            if _is_of_turns(location, config.kind):
-                found[TURNS, location.address] = location
-            elif (source := source_at(location, config.kind)) is not None:
-                found[source.key] = source
-            elif is_named:
-                raise InputError(unknown_log(location))
-            else:
-                n_unrecognised += 1
+            with tolerated(location, problems, is_named=is_named):
+                if _is_of_turns(location, config.kind):
+                    found[TURNS, location.address] = location
+                elif (source := source_at(location, config.kind)) is not None:
+                    found[source.key] = source
+                elif is_named:
+                    raise InputError(unknown_log(location))
+                else:
+                    n_unrecognised += 1
     pieces: list[tuple[Piece, ...]] = []
     logs: list[Source] = []
     for key in sorted(found):
         match found[key]:
             case Location() as location:
-                pieces += [(piece,) for piece in _cut(location, config.part_bytes)]
+                with tolerated(location, problems, is_named=False):
+                    pieces += [(piece,) for piece in _cut(location, config.part_bytes)]
             case Source() as source:
                 logs.append(source)
     pieces += _together(logs, config.part_bytes)
     settings = (PIPELINE_VERSION, config.with_subagents, list(SOURCES))
-    return Plan(tuple(Part(n, held, key_of(settings, held)) for n, held in enumerate(pieces)), n_unrecognised)
+    return Plan(tuple(Part(n, held, key_of(settings, held)) for n, held in enumerate(pieces)), n_unrecognised, problems)
 
 
 def _is_of_turns(location: Location, kind: str | None) -> bool:

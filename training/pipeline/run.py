@@ -109,6 +109,8 @@ def _read(plan: Plan, folder: Folder, config: PipelineConfig, engine: Engine, su
         for part in missing
     ]
     _run(engine, read_step, tasks, "read", config)
+    summary.left_out.update(plan.problems.counts)
+    summary.located = list(plan.problems.located)
     for part in plan.parts:
         counts, located = counts_of(folder.rows(part.key))
         summary.left_out.update(counts)

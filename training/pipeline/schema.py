@@ -91,9 +91,10 @@ def turns_schema(n_dimensions: int | None) -> pa.Schema:
 def turn_row(row: Row, marks: Marks | None, votes: Iterable[int]) -> dict[str, object]:
     """Put a row of an importer, or of a file, into the columns."""
     position = row.get("position")
+    is_place = isinstance(position, int) and not isinstance(position, bool) and abs(position) < 2**53
     return {
         **{name: as_text(row.get(name)) for name in (*_TEXTS, *_LABELS)},
-        "position": position if isinstance(position, int) and not isinstance(position, bool) else None,
+        "position": position if is_place else None,
         "context": [asdict(message) for message in messages_of(row.get("context"))],
         **{name: _struct(row.get(name), fields) for name, fields in _STRUCTS.items()},
         "models": [text for value in _list(row.get("models")) if (text := as_text(value)) is not None],

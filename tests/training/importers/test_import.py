@@ -4,12 +4,16 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 import tracemalloc
+from contextlib import closing
+from itertools import islice
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tqdm import tqdm
@@ -18,6 +22,7 @@ from pointsman.classifier.commands import main
 from pointsman.classifier.errors import InputError
 from pointsman.training.datasets import read_examples, read_readings
 from pointsman.training.importers import claude_code
+from pointsman.training.importers.lines import as_value
 from pointsman.training.importers.protocol import Location, Problems
 from pointsman.training.importers.run import IMPORTERS, ImportConfig, _counted, import_turns
 
@@ -184,6 +189,89 @@ def test_broken_line_is_counted_and_located(tmp_path):
     assert summary.located == [f"{path}:12: not a JSON object"]
 
 
+def test_half_a_character_costs_no_turn(tmp_path):
+    log = (
+        logs.ClaudeLog().prompt("Mend the emoji \ud83d please").answer("Mended \udc00.").prompt("And \ud83d\ude00 too")
+    )
+    _, (first, second) = run(tmp_path, log.write(tmp_path))
+    assert first["prompt"] == "Mend the emoji \N{REPLACEMENT CHARACTER} please"
+    assert second["context"][-1]["text"] == "Mended \N{REPLACEMENT CHARACTER}."
+    assert second["prompt"] == "And \N{GRINNING FACE} too"
+
+
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\uD83D\u0041", rb"\udc00", "\ud83d".encode("utf-8", "surrogatepass")])
+def test_value_with_half_a_character_can_be_written(half):
+    value = as_value(b'{"a": ["x' + half + rb'y", "\\ud83d", "\ud83d\ude00"]}')
+    assert value["a"][1:] == [r"\ud83d", "\N{GRINNING FACE}"]
+    assert value["a"][0].startswith("x\N{REPLACEMENT CHARACTER}")
+    assert value["a"][0].encode()
+
+
+def test_link_to_nothing_in_a_folder_costs_no_other_log(tmp_path, folder):
+    (folder / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / "pipe.jsonl")
+    summary, rows = run(tmp_path, folder)
+    assert (len(rows), summary.counts["file that could not be read"]) == (14, 1)
+    assert summary.located == [f"{folder}/gone.jsonl: file that could not be read"]
+
+
+def without(monkeypatch, kind, path):
+    """Delete a log while it is read, after two of its turns."""
+    importer = IMPORTERS[kind]
+
+    def turns(location, cleaner, problems):
+        yield from islice(importer.turns(location, cleaner, problems), 2)
+        path.unlink()
+        yield from importer.turns(location, cleaner, problems)
+
+    lossy = type(importer)()
+    monkeypatch.setattr(lossy, "turns", turns)
+    monkeypatch.setitem(IMPORTERS, kind, lossy)
+
+
+def test_log_that_is_lost_while_it_is_read_keeps_what_was_read(tmp_path, folder, monkeypatch):
+    with monkeypatch.context() as patch:
+        without(patch, "claude-code", folder / "claude-code" / "log.jsonl")
+        summary, rows = run(tmp_path, folder)
+    assert (summary.turns["claude-code"], len(rows)) == (1, 12)
+    assert summary.counts["file that could not be read"] == 1
+    sample("claude-code", folder / "claude-code")
+    summary, rows = run(tmp_path, folder)
+    assert (summary.turns["claude-code"], summary.n_unchanged, summary.counts["file that could not be read"]) == (
+        3,
+        5,
+        0,
+    )
+
+
+def test_log_that_is_lost_while_it_is_read_again_keeps_its_turns(tmp_path, folder, monkeypatch):
+    _, before = run(tmp_path, folder)
+    with (folder / "codex" / "log.jsonl").open("a") as file:
+        file.write("\n")
+    without(monkeypatch, "codex", folder / "codex" / "log.jsonl")
+    summary, after = run(tmp_path, folder)
+    assert after == before
+    assert summary.counts["file that could not be read"] == 1
+
+
+def test_damaged_database_costs_no_other_log(tmp_path, folder):
+    path = folder / "opencode" / "opencode.db"
+    data = bytearray(path.read_bytes())
+    data[4096 * 2 :] = b"\xff" * (len(data) - 4096 * 2)
+    path.write_bytes(data)
+    summary, _ = run(tmp_path, folder)
+    assert summary.n_turns - summary.turns["opencode"] == 12
+    assert summary.counts["file that could not be read"] == 1
+
+
+def test_text_of_a_database_that_is_no_utf8_is_read(tmp_path):
+    path = logs.opencode_database(tmp_path / "opencode.db")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE part SET data = CAST(replace(data, 'hexagons', 'hex' || x'ff') AS TEXT)")
+        db.commit()
+    assert run(tmp_path, path)[1][0]["prompt"] == "Draw the map with hex\N{REPLACEMENT CHARACTER}"
+
+
 def test_memory_does_not_grow_with_the_log(tmp_path, monkeypatch):
     monkeypatch.setattr(claude_code, "_MAX_KNOWN_ROWS", 200)
 
@@ -268,6 +356,75 @@ def test_foreign_output_is_not_overwritten(tmp_path, folder):
     (tmp_path / "turns.jsonl").write_text("mine\n")
     with pytest.raises(InputError, match=r"its cursor turns\.jsonl\.cursor is not"):
         run(tmp_path, folder)
+
+
+def test_second_import_at_a_time_is_refused(tmp_path, folder):
+    with (
+        FileLock(tmp_path / "turns.jsonl.lock"),
+        pytest.raises(InputError, match=r"another import writes to .*turns\.jsonl; expected one at a time"),
+    ):
+        run(tmp_path, folder)
+    assert not (tmp_path / "turns.jsonl").exists()
+
+
+def test_cursor_is_for_its_owner_alone(tmp_path, folder):
+    run(tmp_path, folder)
+    (tmp_path / "turns.jsonl.cursor").chmod(0o644)
+    run(tmp_path, folder)
+    assert (tmp_path / "turns.jsonl.cursor").stat().st_mode & 0o777 == 0o600
+    (folder / "codex" / "log.jsonl").unlink()
+    (folder / "aider" / ".aider.chat.history.md").write_text(logs.AIDER)
+    run(tmp_path, folder)
+    assert (tmp_path / "turns.jsonl.cursor").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("postgresql://pm:S3cret@db:5432/pm?sslpassword=x", "postgresql://db:5432/pm"),
+        ("postgresql://pm:a/b?c@db/pm", "postgresql://db/pm"),
+        ("postgresql:///pm?host=/run/sock&password=S3cret", "postgresql:///pm?host=/run/sock"),
+        ("sqlite:////home/a@b:c/records.sqlite?timeout=5", "sqlite:////home/a@b:c/records.sqlite"),
+        ("/home/a:b@c?d/log.jsonl", "/home/a:b@c?d/log.jsonl"),
+    ],
+    ids=["user", "odd password", "option", "SQLite", "file"],
+)
+def test_name_of_a_source_holds_no_password(address, name):
+    assert Location(address).name == name
+
+
+def test_password_in_an_older_cursor_is_taken_out(tmp_path, folder):
+    run(tmp_path, folder / "aider", folder / "codex")
+    cursor = tmp_path / "turns.jsonl.cursor"
+    old = str(folder / "codex" / "log.jsonl")
+    cursor.write_text(cursor.read_text().replace(old, "postgresql://pm:S3cret@db/pm"))
+    before = (tmp_path / "turns.jsonl").read_bytes()
+    run(tmp_path, folder / "aider")
+    assert "S3cret" not in cursor.read_text()
+    assert '"address":"postgresql://db/pm"' in cursor.read_text()
+    assert (tmp_path / "turns.jsonl").read_bytes() == before
+
+
+def test_store_that_two_passwords_read_is_one_again(tmp_path, folder):
+    _, before = run(tmp_path, folder / "aider", folder / "codex")
+    cursor = tmp_path / "turns.jsonl.cursor"
+    lines = [json.loads(line) for line in cursor.read_text().splitlines()]
+    for n, line in enumerate(lines[1:3]):
+        line["segment"] |= {"kind": "records", "address": f"postgresql://pm:S3cret{n}@db/pm"}
+    cursor.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary, after = run(tmp_path, folder / "opencode")
+    assert dict(summary.turns) == {"opencode": 2, "records": len(before)}
+    assert sorted(row["id"] for row in before) == sorted(row["id"] for row in after if row["source"] != "opencode")
+
+
+def test_rows_without_ids_in_two_files_of_one_group_are_two(tmp_path):
+    labels = {"category": "docs", "risk": "low", "scope": "file", "turn": "new", "group": "team"}
+    for month in ("march", "april"):
+        logs.write_lines(tmp_path / "logs" / f"{month}.jsonl", [{"prompt": f"Describe {month}"} | labels])
+    logs.write_lines(tmp_path / "logs" / "again.jsonl", [{"prompt": "Describe march"} | labels])
+    summary, rows = run(tmp_path, tmp_path / "logs")
+    assert sorted(row["prompt"] for row in rows) == ["Describe april", "Describe march"]
+    assert summary.counts["copy of a turn in another log"] == 1
 
 
 def test_other_options_are_refused(tmp_path, folder):

@@ -99,6 +99,17 @@ def test_postgresql_store_is_imported(tmp_path, records):
         check(rows_from(tmp_path, url))
 
 
+@pytest.mark.postgres
+def test_password_of_a_store_is_not_on_disk(tmp_path, records):
+    with running_postgres() as url:
+        stored(load_settings(database_url=url).database_url, records)
+        check(rows_from(tmp_path, f"{url}{'&' if '?' in url else '?'}password=S3cret"))
+        written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        assert [name for name, data in written.items() if b"S3cret" in data] == []
+        summary = import_turns(ImportConfig((url,), tmp_path / "turns.jsonl"))
+        assert (summary.n_sources, summary.n_unchanged, summary.n_new_turns) == (1, 1, 0)
+
+
 def test_file_of_records_is_imported(tmp_path, records):
     rows = [record.to_json() for part in records for record in part]
     check(rows_from(tmp_path, logs.write_lines(tmp_path / "records.jsonl", rows)))

@@ -84,6 +84,15 @@ def test_turn_that_a_person_labelled_is_kept(run, tmp_path):
     assert read_copies(tmp_path / "out") == {"t1": ("labelled", "words")}
 
 
+def test_rows_without_ids_in_files_of_one_name_are_two(run, tmp_path):
+    for n, place in enumerate(("march", "april")):
+        (tmp_path / place).mkdir()
+        row = {"prompt": turn(n)["prompt"]}
+        write_turns(tmp_path / place / "turns.jsonl", [row])
+    run(tmp_path / "march" / "turns.jsonl", tmp_path / "april" / "turns.jsonl", scores=False, bundle=None)
+    assert {row["prompt"] for row in read_output(tmp_path / "out").values()} == {turn(n)["prompt"] for n in range(2)}
+
+
 def test_row_with_id_and_group_of_another_is_a_copy(run, tmp_path):
     rows = [turn(1), turn(2) | {"id": "t1", "group": "g1"}, turn(3) | {"id": "t1", "group": "other"}]
     run(write_turns(tmp_path / "t.jsonl", rows))
@@ -191,6 +200,30 @@ def test_odd_values_cost_no_row(run, tmp_path):
     assert (row["position"], row["usage"], row["models"], row["context"]) == (None, None, ["m"], [])
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [{"next": {"similarity": "high"}}, {"next": {"model": "opus"}, "models": 3}, {"position": 2**70}],
+    ids=["similarity", "models", "position"],
+)
+def test_odd_sign_costs_no_row(run, tmp_path, odd):
+    run(write_turns(tmp_path / "t.jsonl", [turn(1) | odd]), scores=False, bundle=None)
+    assert list(read_output(tmp_path / "out")) == ["t1"]
+
+
+def test_half_a_character_costs_no_row(run, tmp_path):
+    run(write_turns(tmp_path / "t.jsonl", [turn(1, "Mend the emoji \ud83d please")]), scores=False, bundle=None)
+    assert read_output(tmp_path / "out")["t1"]["prompt"] == "Mend the emoji \N{REPLACEMENT CHARACTER} please"
+
+
+def test_file_that_cannot_be_read_costs_no_other(run, tmp_path):
+    (tmp_path / "logs").mkdir()
+    write_turns(tmp_path / "logs" / "t.jsonl", [turn(1)])
+    (tmp_path / "logs" / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    summary = run(tmp_path / "logs", scores=False, bundle=None)
+    assert (summary.n_kept, dict(summary.left_out)) == (1, {"file that could not be read": 1})
+    assert summary.located == [f"{tmp_path}/logs/gone.jsonl: file that could not be read"]
+
+
 def test_no_planted_secret_is_on_disk(run, tmp_path):
     rows = [
         turn(n, f"use {secret} now", context=[{"role": "user", "text": secret}])
@@ -203,6 +236,16 @@ def test_no_planted_secret_is_on_disk(run, tmp_path):
     pieces = [secret[:12] for name, secret in PLANTED.items() if name != "jwt"]
     assert "use <secret> now" in written
     assert [piece for piece in pieces if piece in written] == []
+
+
+def test_no_secret_of_a_column_that_nobody_reads_is_on_disk(run, tmp_path):
+    secret = PLANTED["aws"]
+    unread = {"answer": f"use {secret}", "next": {"reply": secret}, "tools": {"output": [secret]}, "turn": secret}
+    run(write_turns(tmp_path / "t.jsonl", [turn(1, **unread)]), scores=False, bundle=None)
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    told = [pq.read_table(path) for path in written if path.suffix == ".parquet"]
+    assert secret not in str([(table.schema.metadata, table.to_pylist()) for table in told])
+    assert [path for path in written if secret.encode() in path.read_bytes()] == []
 
 
 def test_logs_give_the_turns_that_import_gives(run, tmp_path):

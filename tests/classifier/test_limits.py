@@ -186,6 +186,41 @@ def test_policy_may_forbid_wishes(policy_of):
     assert (limits.wanted, notes) == (None, ["override_off"])
 
 
+OURS = """\
+rules: [{for: {team: [payments]}, deny: [cheap], monthly_budget_usd: 10}]
+paths: [{match: ["migrations/**"], risk: high}]
+spent_budget_weight: 9
+"""
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        {"prompt": "@policy:frugal edit migrations/1.sql"},
+        {"caller": {"policy": "frugal"}},
+        {"policy": "frugal"},
+    ],
+    ids=["prompt", "header", "envelope"],
+)
+def test_named_preset_keeps_to_the_rules_paths_and_budgets_in_use(policy_of, asking):
+    router = Router(FakeAssessor(default=EASY), CATALOG, policy_of(OURS), spent=lambda: {"team=payments": 10.0})
+    caller = Caller(team="payments", **asking.get("caller", {}))
+    turn = asked(asking.get("prompt", "edit migrations/1.sql"))
+    decision = router.decide_turn(turn, policy=asking.get("policy"), caller=caller)
+    assert decision.policy_version.startswith("frugal:")
+    assert (decision.model, decision.limits.pins, decision.limits.spent_share) == (CAREFUL, ("migrations/**",), 1.0)
+    assert {CHEAP, LOCAL} <= decision.limits.denied
+    assert decision.stakes.money_weight == 9
+
+
+def test_named_preset_is_its_own_version_only_under_rules(policy_of):
+    plain, ruled = (
+        Rules.of(CATALOG, policy).presets["frugal"] for policy in (policy_of("scale: 2\n"), policy_of(OURS))
+    )
+    assert plain.version == Policy.load("frugal").version != ruled.version
+    assert (ruled.loss_usd, ruled.max_missed) == (plain.loss_usd, plain.max_missed)
+
+
 @pytest.mark.parametrize("threshold", [None, 0.1], ids=["plain", "bounded"])
 def test_explicit_model_wins_over_costs_and_bound(threshold):
     choice = weigh(RISKY, wanted=CHEAP, wanted_by="prompt", care_threshold=threshold)

@@ -290,6 +290,32 @@ def test_paths_are_found_in_running_text():
     assert {"src/auth/login.ts", "db/migrations/001.sql", "main.tf"} <= paths_in([text])
 
 
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("fix @migrations/001.sql", "migrations/**"),
+        ("fix @infra/main.tf#L5-10, please", "*.tf"),
+        ("change **migrations/001.sql**.", "migrations/*.sql"),
+        ("change _migrations/001.sql_.", "migrations/*.sql"),
+        ("edit .github/workflows/ci.yml", ".github/workflows/**"),
+        ("edit ./.github/workflows/ci.yml", ".github/workflows/**"),
+        ("put the key into .env", ".env*"),
+        ("put the key into **.env**.", ".env"),
+        ("and @.env.production!", ".env*"),
+        ("look at ~/.ssh/config", ".ssh/**"),
+        ("look at .ssh\\config", ".ssh/**"),
+        ("touch src/__init__.py and src/__pycache__/", "src/__init__.py"),
+        ("touch __init__.py?", "__init__.py"),
+        ("go up ../migrations/001.sql", "migrations/**"),
+        ("改 migrations/001.sql，再改 main.tf。", "*.tf"),
+        ("改 main.tf，再改 migrations/001.sql。", "*.tf"),
+        ("see “infra/main.tf”", "*.tf"),
+    ],
+)
+def test_pinned_path_is_found_however_it_is_written(text, pattern):
+    assert any(matches(pattern, path) for path in paths_in([text]))
+
+
 @given(st.text(max_size=300))
 def test_any_text_may_hold_paths(text):
     assert all(1 < len(path) <= 300 for path in paths_in([text, text * 5]))

@@ -362,6 +362,30 @@ def test_tightest_budget_of_a_caller_counts(policy_of):
     assert (limits.spent_share, limits.soft_from) == (pytest.approx(0.6), 0.5)
 
 
+TWO_BUDGETS = """\
+rules:
+  - {monthly_budget_usd: 100, soft_from: 0.8}
+  - {for: {team: a}, monthly_budget_usd: 100, soft_from: 0.3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("everyone", "team", "tightest", "weight"),
+    [
+        (70, 60, (0.6, 0.3), 1 + 3 * 3 / 7),  # the larger share has not begun to land
+        (90, 31, (0.9, 0.8), 2.5),
+        (70, 20, (0.7, 0.8), 1),
+        (130, 120, (1.3, 0.8), 4),
+    ],
+)
+def test_budget_furthest_into_its_landing_counts(policy_of, everyone, team, tightest, weight):
+    policy = policy_of(TWO_BUDGETS)
+    spent = {"everyone": everyone, "team=a": team}
+    limits = policy.limits(asked(), Caller(team="a"), CATALOG, spent=spent)
+    assert (limits.spent_share, limits.soft_from) == pytest.approx(tightest)
+    assert policy.money_weight(limits) == pytest.approx(weight)
+
+
 def test_exploring_draws_only_where_little_is_at_stake(policy_of):
     policy = policy_of("explore: {max_care_probability: 0.05}\n")
     drawn = {choose(asked(), EASY, None, CATALOG, policy, limits=Limits(seed=f"s{i}")).expected_cost for i in range(5)}

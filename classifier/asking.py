@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Rules:
     """A catalogue and a policy that fit each other, and the presets a caller may name instead.
 
-    Replaced as a whole: a decision under way keeps to the ones it began with.
+    A preset brings its own losses and manners and its own `max_missed`; rules, pinned paths and budgets stay the
+    policy's, whichever preset is named. Replaced as a whole: a decision under way keeps to the ones it began with.
     """
 
     catalog: Catalog
@@ -42,9 +43,16 @@ class Rules:
             The policy names a model or role the catalogue lacks.
         """
         policy.check(catalog)
-        for preset in shipped_presets().values():
+        presets = {name: _under(policy, preset) for name, preset in shipped_presets().items()}
+        for preset in presets.values():
             preset.check(catalog)
-        return cls(catalog, policy, shipped_presets() | {policy.name: policy})
+        return cls(catalog, policy, presets | {policy.name: policy})
+
+
+def _under(policy: Policy, preset: Policy) -> Policy:
+    """Return a preset that keeps to what the policy in use says of callers, paths and budgets."""
+    own = replace(preset, rules=policy.rules, paths=policy.paths, spent_budget_weight=policy.spent_budget_weight)
+    return preset if own == preset else replace(own, version=f"{preset.name}:{own.digest()}")
 
 
 @cache

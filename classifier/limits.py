@@ -25,8 +25,15 @@ _MAX_CHARS: Final = 200
 #: `@model:claude-opus-5-5` or `@policy:careful`, as a word of its own.
 _WISH: Final = re.compile(r"(?<!\S)@(model|policy):([\w./:@+-]{1,120}[\w+])")
 #: Where a path ends in running text. Splitting is linear in the text, whatever it holds.
-_BREAKS: Final = re.compile(r"""[\s"'`()<>\[\]{},;:|]+""")
+_BREAKS: Final = re.compile(
+    r"""[\s"'`()<>\[\]{},;:|\u2018-\u201f\u3001-\u3011\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]+"""
+)
 _MAX_PATH_CHARS: Final = 300
+#: What people and clients write around a path: `@file` mentions, emphasis, the end of a sentence.
+_BEFORE_PATH: Final = "@#~=!?*"
+_AFTER_PATH: Final = ".!?~*"
+#: Lines in a mention, `main.tf#L5-10`.
+_LINES: Final = re.compile(r"#L\d[\dL-]*$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +162,16 @@ def wishes_in(prompt: str) -> dict[str, str]:
 
 
 def paths_in(texts: Iterable[str]) -> set[str]:
-    """Return what looks like a path in these texts: words with a slash or a dot inside."""
-    words = (word.strip(".!?").replace("\\", "/") for text in texts for word in _BREAKS.split(text))
-    return {word for word in words if 1 < len(word) <= _MAX_PATH_CHARS and ("/" in word or "." in word)}
+    """Return what looks like a path in these texts: words with a slash or a dot, each in all its readings."""
+    words = {word for text in texts for word in _BREAKS.split(text) if "." in word or "/" in word or "\\" in word}
+    readings = (reading for word in words for reading in _readings(word.replace("\\", "/")))
+    return {path for path in readings if 1 < len(path) <= _MAX_PATH_CHARS and ("/" in path or "." in path)}
+
+
+def _readings(word: str) -> tuple[str, ...]:
+    """Return the paths that a word may stand for: what stands at its edges is the path's own, or it is not."""
+    bare = _LINES.sub("", word.lstrip(_BEFORE_PATH).rstrip(_AFTER_PATH))
+    return word.strip(".!?"), bare, bare.strip("_*").rstrip(".!?")
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -22,7 +22,7 @@ from .costs import Load
 from .errors import ConfigError
 from .labels import CATEGORIES, RISKS, SCOPES
 from .limits import UNLIMITED, Caller, Limits, paths_in
-from .rules import Explore, PinnedPath, Rule, pinned, read_explore, read_paths, read_rules, tightest
+from .rules import Explore, PinnedPath, Rule, landed, pinned, read_explore, read_paths, read_rules, tightest
 from .session import Stage
 
 POLICIES: Final = Path(__file__).parent / "policies"
@@ -277,10 +277,9 @@ class Policy:
 
     def money_weight(self, limits: Limits) -> float:
         """Return how much a dollar counts: 1 until a budget's landing begins, then more up to its end."""
-        if limits.spent_share is None or limits.spent_share <= limits.soft_from:
+        if limits.spent_share is None:
             return 1.0
-        landed = min(1.0, (limits.spent_share - limits.soft_from) / (1 - limits.soft_from))
-        return 1 + (self.spent_budget_weight - 1) * landed
+        return 1 + (self.spent_budget_weight - 1) * landed(limits.spent_share, limits.soft_from)
 
     def pinned_risk(self, pins: tuple[str, ...]) -> int:
         """Return the place of the highest risk among these patterns; 0 without any."""

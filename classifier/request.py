@@ -26,7 +26,7 @@ from .text import MAX_CONTEXT_MESSAGES
 
 _MAX_TOKENS_FIELDS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 # A larger number of tokens is no reservation but a mistake, or an overflow waiting in somebody's database.
-_MAX_COUNT: Final = 2**31 - 1
+MAX_COUNT: Final = 2**31 - 1
 _COMPRESSED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 NO_JSON: Final = "the body is not JSON"
@@ -166,7 +166,7 @@ def _digest_turn(prompt: str, fields: Mapping[str, object], who: Identity) -> Tu
         prompt=written,
         context=context,
         kind=Kind.SUBAGENT if who.is_subagent else Kind.TASK,
-        context_tokens=tokens if _is_count(tokens) else estimate_tokens([prompt, *(m.text for m in context)]),
+        context_tokens=tokens if is_count(tokens) else estimate_tokens([prompt, *(m.text for m in context)]),
         session_id=who.session_id,
         agent_id=who.agent_id,
         key=keys.turn,
@@ -211,7 +211,7 @@ def _turn(
         n_documents=conversation.n_documents,
         output_tokens=round(sum(item.output_tokens for item in story.followers)),
         client_model=bounded_id(body.get("model")),
-        max_output_tokens=next((n for name in _MAX_TOKENS_FIELDS if _is_count(n := body.get(name))), None),
+        max_output_tokens=next((n for name in _MAX_TOKENS_FIELDS if is_count(n := body.get(name))), None),
         reason=None if background else _missing(story),
     )
 
@@ -273,8 +273,9 @@ def _field(body: Mapping[str, object], outer: str, inner: str) -> object:
     return value.get(inner) if isinstance(value, dict) else None
 
 
-def _is_count(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MAX_COUNT
+def is_count(value: object) -> TypeGuard[int]:
+    """Say whether a value that a client sends can be a number of tokens: whole, positive, and storable."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_COUNT
 
 
 def _unreadable(reason: str, who: Identity) -> Turn:

@@ -98,13 +98,21 @@ def read_explore(top: Section) -> Explore | None:
 
 
 def tightest(rules: tuple[Rule, ...], spent: Mapping[str, float]) -> tuple[float, float] | None:
-    """Return the largest share of a budget that is spent, and where its landing begins; None without budgets."""
+    """Return the spent share of the budget that is furthest into its landing, and where that begins; None without.
+
+    Of budgets equally far, before their landing or past their end, the one with the largest share.
+    """
     shares = [
         (spent.get(rule.name, 0.0) / rule.monthly_budget_usd, rule.soft_from)
         for rule in rules
         if rule.monthly_budget_usd
     ]
-    return max(shares, default=None)
+    return max(shares, key=lambda share: (landed(*share), share), default=None)
+
+
+def landed(spent_share: float, soft_from: float) -> float:
+    """Return how far into its landing a budget is: 0 until it begins, 1 at the budget's end."""
+    return min(1.0, max(0.0, (spent_share - soft_from) / (1 - soft_from)))
 
 
 def _rule(section: Section) -> Rule:

@@ -13,6 +13,7 @@ from pointsman.classifier.labels import HEADS
 from pointsman.classifier.limits import Caller
 from pointsman.classifier.outcomes import Judged, SeenLoad, SeenTurn
 from pointsman.classifier.records import DecisionRecord, FeedbackRecord
+from pointsman.classifier.request import MAX_COUNT
 
 from .store import DECISIONS, FEEDBACK, Store, failure_of
 
@@ -79,6 +80,8 @@ def seen_loads(store: Store, since: str) -> list[SeenLoad]:
         )
         .where(DECISIONS.c.category.is_not(None), DECISIONS.c.created_at >= since, _text("turn_key") != "")
         .where(_text("next_state_key").in_(looping))
+        # Of earlier releases: PostgreSQL fails the whole look on a larger integer, and no request has as many tokens.
+        .where(_RECORD["context_tokens"].as_float() <= MAX_COUNT)
         .group_by(_text("turn_key"))
         # A turn whose beginning lies before `since` would look short.
         .having(sa.func.max(sa.case((_BEGINS, 1), else_=0)) == 1)

@@ -10,7 +10,7 @@ from pointsman.classifier.assessment import Turn
 from pointsman.classifier.catalog import Catalog
 from pointsman.classifier.limits import Caller
 from pointsman.classifier.policy import policy_names
-from pointsman.classifier.request import parse_body
+from pointsman.classifier.request import is_count, parse_body
 from pointsman.classifier.router import Router
 
 from .bodies import OddBodyError, unpack
@@ -78,9 +78,11 @@ def _open(router: Router, envelope: Mapping[str, Any]) -> Question:
         session_id=_text(envelope, "session_id", notes),
     )
     tokens = envelope.get("context_tokens")
-    if isinstance(tokens, int) and not isinstance(tokens, bool) and tokens > 0:
+    if is_count(tokens):
         # Gateways that have to cut a body know its size before.
         turn = replace(turn, context_tokens=tokens)
+    elif tokens is not None:
+        notes.append("The envelope's context_tokens are not a whole number from 1 to 2147483647 and were ignored.")
     models = _models(envelope.get("models"), router.catalog, notes)
     return Question(turn, models, _policy(envelope, notes), tuple(notes), Caller.of(headers))
 

@@ -26,13 +26,17 @@ class Spending:
         self._router = router
         self._clock = clock
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._read: list[Spent] = []
         self._since: list[Spent] = []
         self._month = ""
         self._sums: dict[str, float] = {}
 
     def by_rule(self) -> Mapping[str, float]:
-        """Return USD spent per rule that has a budget."""
+        """Return USD spent this month per rule that has a budget."""
+        if self._month != self._this_month():
+            with self._lock:
+                self._turn_to(self._this_month())
         return self._sums
 
     def note(self, caller: Caller, decision: Decision) -> None:
@@ -42,28 +46,45 @@ class Spending:
         if not usd or not rules:
             return
         with self._lock:
+            self._turn_to(self._this_month())
             self._since.append(Spent(caller, usd))
             self._sums = {**self._sums, **{name: self._sums.get(name, 0.0) + usd for name in rules}}
 
     def read(self, store: Store) -> None:
         """Read the month's spending anew; what was counted since is in it."""
+        with self._reading:
+            self._read_anew(store)
+
+    def _read_anew(self, store: Store) -> None:
         budgets = [rule for rule in self._router.policy.rules if rule.monthly_budget_usd]
         if not budgets:
             with self._lock:
                 self._sums, self._since = {}, []
             return
-        month = self._clock().strftime("%Y-%m-01T00:00:00.000000Z")
         with self._lock:
+            month = self._this_month()
+            self._turn_to(month)
             n_counted = len(self._since)
         read = spent_since(store, month)
         with self._lock:
+            if month != self._month:
+                # The month ended meanwhile: what was read counts no more, what was noted since does.
+                return
             # Decided while the database was read: perhaps not in it yet.
-            self._since = self._since[n_counted:] if month == self._month else []
-            self._month, self._read = month, read
+            self._since = self._since[n_counted:]
+            self._read = read
             total = [*self._read, *self._since]
             self._sums = {
                 rule.name: sum(spent.usd for spent in total if rule.holds_for(spent.caller)) for rule in budgets
             }
+
+    def _this_month(self) -> str:
+        return self._clock().strftime("%Y-%m-01T00:00:00.000000Z")
+
+    def _turn_to(self, month: str) -> None:
+        """Begin a month at nothing; the lock is held."""
+        if month != self._month:
+            self._month, self._read, self._since, self._sums = month, [], [], {}
 
 
 def spend_of(decision: Decision) -> float:

@@ -42,6 +42,8 @@ _LOAD_DAYS: Final = 14
 _DRIFT_DAYS: Final = 35
 _RECENT_DAYS: Final = 7
 _DRIFT_WAIT_S: Final = 3600.0
+#: Where nothing is learned, budgets still count what other workers spent.
+_SPENDING_WAIT_S: Final = 300.0
 _LEVELS: Final = {"alert": 2.0, "watch": 1.0}
 
 _Signature = tuple[tuple[str, int, int], ...]
@@ -66,7 +68,12 @@ class Upkeep:
         """Look for changes until cancelled."""
         settings = self._settings
         drift_s = max(_DRIFT_WAIT_S, settings.learn_s) if settings.learn_s else 0.0
-        looks = [(settings.reload_s, self.reload), (settings.learn_s, self.learn), (drift_s, self.look_for_drift)]
+        looks = [
+            (settings.reload_s, self.reload),
+            (settings.learn_s or _SPENDING_WAIT_S, self.look_for_spending),
+            (settings.learn_s, self.learn),
+            (drift_s, self.look_for_drift),
+        ]
         await asyncio.gather(*(_repeat(wait_s, look) for wait_s, look in looks if wait_s))
 
     def describe(self) -> dict[str, Any]:
@@ -96,15 +103,22 @@ class Upkeep:
         self._state = {"loaded_at": utc_now(), "problem": None}
         self._telemetry.observe(RELOADS, outcome="taken_up")
         logger.info("files taken up", extra={"catalog": catalog.version, "policy": policy.version})
+        self.look_for_spending()
         if self._settings.learn_s:
             self.learn()
         return True
 
-    def learn(self) -> None:
-        """Count outcomes, loads and spending anew."""
-        now = datetime.now(UTC)
+    def look_for_spending(self) -> None:
+        """Count anew what was spent this month, where the policy has budgets."""
         try:
             self._spending.read(self._store)
+        except ServingError as exc:
+            logger.warning("spending not read, the record store failed", extra={"error": type(exc).__name__})
+
+    def learn(self) -> None:
+        """Count outcomes and loads anew."""
+        now = datetime.now(UTC)
+        try:
             turns = seen_turns(self._store, _since(now, _OUTCOME_DAYS))
             judged = judgements(self._store, _since(now, _OUTCOME_DAYS))
             loads = seen_loads(self._store, _since(now, _LOAD_DAYS))

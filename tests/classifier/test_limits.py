@@ -186,6 +186,41 @@ def test_policy_may_forbid_wishes(policy_of):
     assert (limits.wanted, notes) == (None, ["override_off"])
 
 
+OURS = """\
+rules: [{for: {team: [payments]}, deny: [cheap], monthly_budget_usd: 10}]
+paths: [{match: ["migrations/**"], risk: high}]
+spent_budget_weight: 9
+"""
+
+
+@pytest.mark.parametrize(
+    "asking",
+    [
+        {"prompt": "@policy:frugal edit migrations/1.sql"},
+        {"caller": {"policy": "frugal"}},
+        {"policy": "frugal"},
+    ],
+    ids=["prompt", "header", "envelope"],
+)
+def test_named_preset_keeps_to_the_rules_paths_and_budgets_in_use(policy_of, asking):
+    router = Router(FakeAssessor(default=EASY), CATALOG, policy_of(OURS), spent=lambda: {"team=payments": 10.0})
+    caller = Caller(team="payments", **asking.get("caller", {}))
+    turn = asked(asking.get("prompt", "edit migrations/1.sql"))
+    decision = router.decide_turn(turn, policy=asking.get("policy"), caller=caller)
+    assert decision.policy_version.startswith("frugal:")
+    assert (decision.model, decision.limits.pins, decision.limits.spent_share) == (CAREFUL, ("migrations/**",), 1.0)
+    assert {CHEAP, LOCAL} <= decision.limits.denied
+    assert decision.stakes.money_weight == 9
+
+
+def test_named_preset_is_its_own_version_only_under_rules(policy_of):
+    plain, ruled = (
+        Rules.of(CATALOG, policy).presets["frugal"] for policy in (policy_of("scale: 2\n"), policy_of(OURS))
+    )
+    assert plain.version == Policy.load("frugal").version != ruled.version
+    assert (ruled.loss_usd, ruled.max_missed) == (plain.loss_usd, plain.max_missed)
+
+
 @pytest.mark.parametrize("threshold", [None, 0.1], ids=["plain", "bounded"])
 def test_explicit_model_wins_over_costs_and_bound(threshold):
     choice = weigh(RISKY, wanted=CHEAP, wanted_by="prompt", care_threshold=threshold)
@@ -255,6 +290,32 @@ def test_paths_are_found_in_running_text():
     assert {"src/auth/login.ts", "db/migrations/001.sql", "main.tf"} <= paths_in([text])
 
 
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("fix @migrations/001.sql", "migrations/**"),
+        ("fix @infra/main.tf#L5-10, please", "*.tf"),
+        ("change **migrations/001.sql**.", "migrations/*.sql"),
+        ("change _migrations/001.sql_.", "migrations/*.sql"),
+        ("edit .github/workflows/ci.yml", ".github/workflows/**"),
+        ("edit ./.github/workflows/ci.yml", ".github/workflows/**"),
+        ("put the key into .env", ".env*"),
+        ("put the key into **.env**.", ".env"),
+        ("and @.env.production!", ".env*"),
+        ("look at ~/.ssh/config", ".ssh/**"),
+        ("look at .ssh\\config", ".ssh/**"),
+        ("touch src/__init__.py and src/__pycache__/", "src/__init__.py"),
+        ("touch __init__.py?", "__init__.py"),
+        ("go up ../migrations/001.sql", "migrations/**"),
+        ("改 migrations/001.sql，再改 main.tf。", "*.tf"),
+        ("改 main.tf，再改 migrations/001.sql。", "*.tf"),
+        ("see “infra/main.tf”", "*.tf"),
+    ],
+)
+def test_pinned_path_is_found_however_it_is_written(text, pattern):
+    assert any(matches(pattern, path) for path in paths_in([text]))
+
+
 @given(st.text(max_size=300))
 def test_any_text_may_hold_paths(text):
     assert all(1 < len(path) <= 300 for path in paths_in([text, text * 5]))
@@ -299,6 +360,30 @@ def test_tightest_budget_of_a_caller_counts(policy_of):
     spent = {"team=payments key_id=k-7": 30.0, "project=website|blog": 20.0}
     limits = policy.limits(asked(), caller, CATALOG, spent=spent)
     assert (limits.spent_share, limits.soft_from) == (pytest.approx(0.6), 0.5)
+
+
+TWO_BUDGETS = """\
+rules:
+  - {monthly_budget_usd: 100, soft_from: 0.8}
+  - {for: {team: a}, monthly_budget_usd: 100, soft_from: 0.3}
+"""
+
+
+@pytest.mark.parametrize(
+    ("everyone", "team", "tightest", "weight"),
+    [
+        (70, 60, (0.6, 0.3), 1 + 3 * 3 / 7),  # the larger share has not begun to land
+        (90, 31, (0.9, 0.8), 2.5),
+        (70, 20, (0.7, 0.8), 1),
+        (130, 120, (1.3, 0.8), 4),
+    ],
+)
+def test_budget_furthest_into_its_landing_counts(policy_of, everyone, team, tightest, weight):
+    policy = policy_of(TWO_BUDGETS)
+    spent = {"everyone": everyone, "team=a": team}
+    limits = policy.limits(asked(), Caller(team="a"), CATALOG, spent=spent)
+    assert (limits.spent_share, limits.soft_from) == pytest.approx(tightest)
+    assert policy.money_weight(limits) == pytest.approx(weight)
 
 
 def test_exploring_draws_only_where_little_is_at_stake(policy_of):

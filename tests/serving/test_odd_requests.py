@@ -67,6 +67,9 @@ def test_odd_body_gets_the_safe_default_and_a_reason(robust, path, body):
         ("headers", "authorization: x", "headers are not an object"),
         ("models", "claude-opus-5-5", "models are not a list of names"),
         ("models", [], "models are not a list of names"),
+        ("context_tokens", "many", "context_tokens are not a whole number"),
+        ("context_tokens", 2**31, "context_tokens are not a whole number"),
+        ("context_tokens", True, "context_tokens are not a whole number"),
         ("models", ["claude-opus-5-5", "no-such", "nor-this"], "2 of the 3 allowed models are not in the catalogue"),
     ],
 )
@@ -76,6 +79,16 @@ def test_odd_option_of_an_envelope_is_ignored_and_said_so(robust, field, value, 
     answer = response.json()
     assert answer["model"] in CAREFUL
     assert any(note in reason for reason in answer["reasons"])
+
+
+def test_number_beyond_all_bounds_is_ignored(robust):
+    # The lone surrogate takes the body to the reader that keeps integers of any size.
+    text = '{"request": {"messages": [{"role": "user", "content": "fix \\ud800 it"}]}, "context_tokens": 1%s}' % (
+        "0" * 30
+    )
+    response = robust.post("/v1/decide", content=text.encode())
+    assert response.status_code == 200
+    assert response.json()["context_tokens"] < 100
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Changed files are taken up without a restart or not at all; records teach catalogue, policy and budgets."""
 
 import os
+import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +17,7 @@ from pointsman.serving.app import create_app
 from pointsman.serving.errors import StoreUnavailableError
 from pointsman.serving.settings import load_settings
 from pointsman.serving.spending import Spending
+from pointsman.serving.store import Store
 from pointsman.serving.telemetry import Telemetry
 from pointsman.serving.upkeep import Upkeep
 
@@ -161,6 +164,18 @@ def test_output_of_turns_moves_the_loads(router, upkeep, store):
     assert router.policy.load_table[1, 1] > 2 * before.load_table[1, 1]
 
 
+def test_record_of_a_size_that_cannot_be_stops_no_learning(router, upkeep, store):
+    for n in range(10):
+        sizes = [1_000, *[90_000] * 10, 3_000_000_000, 2**64 - 1]
+        kinds = ["task", *["tool_loop"] * 12]
+        rows = zip(kinds, sizes, strict=True)
+        store.append([decision_row(turn_key=f"t{n}", kind=kind, context_tokens=tokens) for kind, tokens in rows], [])
+    before = router.policy
+    upkeep.learn()
+    assert upkeep.describe()["learned"]["n_turns"] == 10
+    assert before.load_table[1, 2] < router.policy.load_table[1, 2] < 90_000
+
+
 def test_gateway_that_asks_once_a_turn_teaches_no_loads(router, upkeep, store):
     store.append([decision_row(turn_key=f"t{n}") for n in range(10)], [])
     before = router.policy
@@ -223,6 +238,72 @@ def test_new_month_begins_at_nothing(router, store, files):
     now[0] = datetime(2026, 11, 1, tzinfo=UTC)
     spending.read(store)
     assert spending.by_rule() == {"team=a|b": 0}
+
+
+@pytest.fixture
+def month_end(router, files):
+    """Spending under a budget, and the list that holds its clock's time: 30 November."""
+    change(files[1], BUDGET)
+    router.use(policy=Policy.load(files[1]))
+    now = [datetime(2026, 11, 30, 23, tzinfo=UTC)]
+    return Spending(router, clock=lambda: now[0]), now
+
+
+def test_spending_of_last_month_ends_where_nothing_is_read(month_end):
+    spending, now = month_end
+    spending.note(Caller(team="a"), spent())
+    assert spending.by_rule() == {"team=a|b": 2.0}
+    now[0] = datetime(2026, 12, 15, tzinfo=UTC)
+    assert spending.by_rule() == {}
+    spending.note(Caller(team="a"), spent(usd=1.0))
+    assert spending.by_rule() == {"team=a|b": 1.0}
+
+
+def test_first_note_of_a_month_does_not_add_to_the_last(month_end):
+    spending, now = month_end
+    spending.note(Caller(team="a"), spent())
+    now[0] = datetime(2026, 12, 1, tzinfo=UTC)
+    spending.note(Caller(team="a"), spent(usd=1.0))
+    assert spending.by_rule() == {"team=a|b": 1.0}
+
+
+@pytest.mark.parametrize("begins", ["before", "during"])
+def test_turn_noted_while_a_new_month_is_read_counts(month_end, monkeypatch, begins):
+    spending, now = month_end
+
+    def read(*_):
+        now[0] = datetime(2026, 12, 1, tzinfo=UTC)
+        spending.note(Caller(team="a"), spent(usd=1.0))
+        return []
+
+    monkeypatch.setattr("pointsman.serving.spending.spent_since", read)
+    if begins == "before":
+        now[0] = datetime(2026, 12, 1, tzinfo=UTC)
+    spending.read(None)
+    assert spending.by_rule() == {"team=a|b": 1.0}
+
+
+def test_budgets_are_read_where_nothing_is_learned(router, files, sqlite_url):
+    change(files[1], BUDGET)
+    router.use(policy=Policy.load(files[1]))
+    with closing(Store(sqlite_url)) as store:
+        store.append([decision_row(team="a", expected_spend_usd=3.0)], [])
+    with TestClient(create_app(load_settings(database_url=sqlite_url, learn_s=0), router)) as client:
+        wait_until_ready(client)
+        for _ in range(500):
+            if router.spent():
+                break
+            time.sleep(0.01)
+        assert router.spent() == {"team=a|b": 3.0}
+
+
+def test_budget_of_a_changed_policy_counts_what_was_spent_before(router, store, telemetry, files):
+    spending = Spending(router)
+    upkeep = Upkeep(router, store, spending, telemetry, load_settings(learn_s=0))
+    store.append([decision_row(team="a", expected_spend_usd=3.0)], [])
+    change(files[1], BUDGET)
+    assert upkeep.reload() is True
+    assert spending.by_rule() == {"team=a|b": 3.0}
 
 
 def test_service_keeps_budgets_and_shows_its_upkeep(router, files, sqlite_url):

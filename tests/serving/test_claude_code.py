@@ -139,10 +139,12 @@ def test_session_is_the_one_that_the_client_names(printed: Printed) -> None:
     assert {row["session_id"] for row in rows} == {header(printed.task.exchanges[0], "x-claude-code-session-id")}
 
 
-def test_agreement_in_a_continued_session_keeps_the_model(printed: Printed) -> None:
+def test_agreement_in_a_continued_session_keeps_the_model_unless_the_bound_leaves_it_out(printed: Printed) -> None:
     rows = printed.more.rows
     assert (rows[0]["kind"], rows[0]["prompt"]) == ("task", "yes, go on")
-    assert set(printed.more.served_models) == set(printed.task.served_models)
+    keeps = set(printed.more.served_models) == set(printed.task.served_models)
+    assert keeps is ("session_model_unfit" not in rows[0]["codes"])
+    assert keeps or (printed.role == "cheap" and "risk_bound" in rows[0]["codes"])
 
 
 def test_title_request_goes_to_the_background_model(interactive: Run, pointsman: httpx.Client) -> None:

@@ -50,15 +50,7 @@ class RetrainCommand:
             metavar="SHARE",
             help="newest share of the dated turns, kept for the contest (default: 0.2)",
         )
-        parser.add_argument(
-            "--traffic",
-            type=Path,
-            nargs="+",
-            default=[],
-            metavar="FILE.jsonl",
-            help="files of --data with turns as they came, such as are to come: calibration and risk bounds are fitted "
-            "on held-out groups of these (default: of all rows)",
-        )
+        parser.add_argument("--traffic", type=Path, nargs="+", default=[], metavar="FILE.jsonl", help="as for train")
         parser.add_argument("--lexicon", type=Path, nargs="+", default=[], metavar="FILE.tsv", help="as for train")
         parser.add_argument("--champion", type=Path, help="bundle to challenge while the alias folder has no champion")
         parser.add_argument("--version", help="name of the new bundle (default: mode, day and key)")

@@ -162,20 +162,13 @@ def after_a_hiccup(server, opened):
     return first, second
 
 
-def test_state_of_an_outage_gives_way_to_a_newer_one(after_a_hiccup):
+@pytest.mark.parametrize(("model", "updated_at", "kept"), [("newer", 11.0, "newer"), ("older", 9.0, "of the outage")])
+def test_newest_state_is_kept_after_an_outage(after_a_hiccup, model, updated_at, kept):
     first, second = after_a_hiccup
-    second.put("a", SessionState(model="newer", updated_at=11.0))
-    assert first.get("a").model == "newer"
-    assert first.update("a", lambda state: (state, state.model)) == "newer"
-    assert second.get("a").model == "newer"
-
-
-def test_state_of_an_outage_is_kept_over_an_older_one(after_a_hiccup):
-    first, second = after_a_hiccup
-    second.put("a", SessionState(model="older", updated_at=9.0))
-    assert first.get("a").model == "of the outage"
-    assert first.update("a", lambda state: (state, state.model)) == "of the outage"
-    assert second.get("a").model == "of the outage"
+    second.put("a", SessionState(model=model, updated_at=updated_at))
+    assert first.get("a").model == kept
+    assert first.update("a", lambda state: (state, state.model)) == kept
+    assert second.get("a").model == kept
 
 
 def test_state_of_an_outage_is_found_when_redis_fails_again(own_server, opened):
